@@ -1,0 +1,17 @@
+//! The packet side of Peeltap: it takes proxy headers out of TCP streams.
+//!
+//! Parts, and how they meet:
+//!
+//! * [`wire`]: views on Ethernet, VLAN, IP, TCP; checksums; sequence arithmetic.
+//! * [`header`]: the codecs that recognise a proxy header at the front of a stream.
+//! * [`engine`]: packet in, packets out, flow records; it opens nothing and reads no clock.
+//! * [`io`]: bytes in and out of files; nothing else.
+//! * `python`: the binding, behind the `python` feature.
+
+pub mod engine;
+pub mod header;
+pub mod io;
+pub mod wire;
+
+#[cfg(feature = "python")]
+mod python;

@@ -1,0 +1,1 @@
+//! Wire formats: one header family a file.

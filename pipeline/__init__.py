@@ -1,0 +1,1 @@
+"""Peeltap's composition root: configuration, replay and the command line."""

@@ -1,0 +1,1 @@
+"""The Python face of the engine: codecs, rules, flow records and their stores."""

@@ -1,0 +1,1 @@
+"""One Suricata: its configuration, its process, and the correction of its events."""
