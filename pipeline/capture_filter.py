@@ -72,8 +72,7 @@ def compile_filter(expression: str, link_type: int) -> list[Instruction]:
             raise UsageError(f"--filter {expression!r}: {reason}")
         try:
             return [
-                (one.code, one.jt, one.jf, one.k)
-                for one in program.instructions[: program.length]
+                (one.code, one.jt, one.jf, one.k) for one in program.instructions[: program.length]
             ]
         finally:
             library.pcap_freecode(ctypes.byref(program))

@@ -51,7 +51,8 @@ def replay(
     inputs: Annotated[
         list[str],
         typer.Argument(
-            metavar="IN...", help="Captures of the proxied leg: pcap or pcapng; - is standard input."
+            metavar="IN...",
+            help="Captures of the proxied leg, pcap or pcapng; - is standard input.",
         ),
     ],
     config: Annotated[
@@ -154,7 +155,9 @@ def enrich(
     json: Annotated[
         bool, typer.Option("--json", help="Print the counts as one JSON object.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No counts; errors still show.")] = False,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No counts; errors still show.")
+    ] = False,
 ) -> None:
     """Put the true addresses into Suricata's events.
 
@@ -178,7 +181,7 @@ def demo(
     ] = False,
     keep: Annotated[
         Path | None,
-        typer.Option(metavar="DIR", help="Keep captures, flow records and events in this directory."),
+        typer.Option(metavar="DIR", help="Keep captures, flow records and events here."),
     ] = None,
 ) -> None:
     """Show what Suricata reports on recorded attacks, without and with Peeltap.

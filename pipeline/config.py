@@ -59,7 +59,10 @@ def load(path: str | Path) -> Config:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: not UTF-8 text"]) from None
-    return parse(text, str(path))
+    config = parse(text, str(path))
+    # Files that a configuration names lie beside it, wherever peeltap was started.
+    rules = [Path(path).parent / one for one in config.suricata.rules]
+    return config.model_copy(update={"suricata": config.suricata.model_copy(update={"rules": rules})})
 
 
 def parse(text: str, name: str) -> Config:
@@ -99,7 +102,9 @@ def _dotted(path: marked_yaml.Path) -> str:
     return text
 
 
-def _explain(error: ValidationError, data: dict[str, Any]) -> Iterator[tuple[marked_yaml.Path, str]]:
+def _explain(
+    error: ValidationError, data: dict[str, Any]
+) -> Iterator[tuple[marked_yaml.Path, str]]:
     """Give each of pydantic's findings a place and our words; then what only shows in the whole."""
     whole = False
     for item in error.errors(include_url=False):
@@ -114,9 +119,10 @@ def _place(location: tuple[int | str, ...], data: Any) -> marked_yaml.Path:
     """Keep the steps that are in the file (pydantic adds names of union members), and the last."""
     path: list[int | str] = []
     for at, step in enumerate(location):
-        if isinstance(data, dict) and step in data:
-            data = data[step]
-        elif isinstance(data, list) and isinstance(step, int) and step < len(data):
+        inside = (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        )
+        if inside:
             data = data[step]
         elif at < len(location) - 1 or not isinstance(data, dict):
             continue
@@ -170,9 +176,7 @@ def _words(item: Any) -> str:
 def _unknown_key(location: tuple[int | str, ...]) -> str:
     key = str(location[-1])
     if len(location) == 1 and key in LATER_SECTIONS:
-        return (
-            "belongs to the live service, which this release does not have; take it out"
-        )
+        return "belongs to the live service, which this release does not have; take it out"
     model = _model_at(location[:-1])
     allowed = [field.alias or name for name, field in model.model_fields.items()] if model else []
     return f"unknown key{hint(key, allowed)}"

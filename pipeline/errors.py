@@ -1,8 +1,8 @@
 """What a command says when it cannot go on.
 
-    PeeltapError        one clear message for the person at the terminal
-    ├── UsageError      wrong use or configuration: exit code 2
-    └── RunError        what was asked for could not be done: exit code 1
+PeeltapError        one clear message for the person at the terminal
+├── UsageError      wrong use or configuration: exit code 2
+└── RunError        what was asked for could not be done: exit code 1
 """
 
 from __future__ import annotations

@@ -89,7 +89,9 @@ def parse(text: str) -> Document:
         raise _not_yaml(text, error) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
-        raise YamlError(line, f"not YAML: the character {error.character!r} is not allowed") from None
+        raise YamlError(
+            line, f"not YAML: the character {error.character!r} is not allowed"
+        ) from None
     except RecursionError:
         raise YamlError(1, f"nested deeper than {MAX_DEPTH} levels") from None
     document = Document(None)
@@ -104,7 +106,8 @@ def _not_yaml(text: str, error: yaml.MarkedYAMLError) -> YamlError:
     what = error.problem or error.context or "cannot be read"
     lines = text.split("\n")
     address = re.search(
-        r"\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\](?::[0-9]+)?|[0-9a-fA-F:]*::[0-9a-fA-F:.]*", lines[line - 1]
+        r"\[[0-9a-fA-F.]*:[0-9a-fA-F:.]*\](?::[0-9]+)?|[0-9a-fA-F:]*::[0-9a-fA-F:.]*",
+        lines[line - 1],
     )
     if "\t" in what or "'\\t'" in what:
         what = "a tab stands where YAML allows only spaces; indent with spaces"

@@ -1,8 +1,8 @@
 """Output files that never look whole before they are.
 
-A file is written under another name beside its own (`clean.pcap` as `clean.part.pcap`) and takes its
-name, in one step, when it is complete. A run that fails or is interrupted leaves the part, valid as
-far as it goes, and whatever stood under the real name before.
+A file is written under another name beside its own (`clean.pcap` as `clean.part.pcap`) and takes
+its name, in one step, when it is complete. A run that fails or is interrupted leaves the part,
+valid as far as it goes, and whatever stood under the real name before.
 
 `-` is standard output; pipes and devices are written directly.
 """
@@ -47,15 +47,14 @@ class Output:
         try:
             if self._final.exists() and not os.access(self._final, os.W_OK):
                 raise PermissionError(13, os.strerror(13))
-            with open(self.work, "wb"):
-                pass
+            Path(self.work).write_bytes(b"")
         except OSError as error:
             raise RunError(f"{self.name}: cannot be written: {error.strerror}") from None
 
     def commit(self) -> None:
         """Give the finished part its name."""
         if self._final is not None and Path(self.work).exists():
-            os.replace(self.work, self._final)
+            Path(self.work).replace(self._final)
             self.work, self._final = str(self._final), None
 
     def abandon(self) -> str | None:
@@ -88,7 +87,7 @@ def refuse_clashes(inputs: Iterable[str], outputs: Iterable[Output]) -> None:
 def _identity(path: str) -> tuple[int, int] | str:
     """Tell files apart: by device and inode where they exist, else by their full path."""
     try:
-        status = os.stat(path)
+        status = Path(path).stat()
     except OSError:
         return os.path.realpath(path)
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else f"special {path}"

@@ -30,8 +30,9 @@ from pipeline.summary import Summary
 from reassembly.settings import engine_config
 
 if TYPE_CHECKING:
-    from pipeline.events import SuricataStage
     from reassembly.store import FlowStore
+
+    from pipeline.events import SuricataStage
 
 STEP = 65_536
 """Packets between two looks at the terminal; about 20 ms of work."""
@@ -75,9 +76,9 @@ def check(request: Request, config_path: str) -> None:
 def replay(request: Request, config: Config, progress: Progress) -> Summary:
     """Do the whole job.
 
-    Raises PeeltapError if it cannot begin. Once begun it always gives a summary: `failure` says why
-    the work ended early, `interrupted` that Ctrl-C or SIGTERM ended it, and `outputs` names what was
-    finished and the valid parts of what was not.
+    Raises PeeltapError if it cannot begin. Once begun it always gives a summary: `failure` says
+    why the work ended early, `interrupted` that Ctrl-C or SIGTERM ended it, and `outputs` names
+    what was finished and the valid parts of what was not.
     """
     began = time.monotonic()
     summary = Summary(inputs=request.inputs, outputs={}, mode=request.mode or config.mode)
@@ -219,7 +220,7 @@ class _Job:
         out = self.outputs.get("capture")
         with open_sink(out) as sink:
             if sink is not None:
-                with open(clean.work, "rb") as source:
+                with Path(clean.work).open("rb") as source:
                     shutil.copyfileobj(source, sink, 1 << 20)
         self._finish("capture")
 
@@ -235,7 +236,7 @@ def open_sink(output: Output | None) -> Iterator[BinaryIO | None]:
             with open(1, "wb", closefd=False) as sink:
                 yield sink
         else:
-            with open(output.work, "wb") as sink:
+            with Path(output.work).open("wb") as sink:
                 yield sink
     except BrokenPipeError:
         raise

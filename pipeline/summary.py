@@ -1,4 +1,4 @@
-"""What a replay came to: one plain object, rendered as a table for people or as JSON for machines."""
+"""What a replay came to: one plain object, as a table for people or as JSON for machines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from suricata.summary import AlertRow
 
 VERDICTS = {
     "stripped": "header taken out",
@@ -20,18 +21,6 @@ VERDICTS = {
 ALERT_ROWS = 20
 
 
-@dataclass(frozen=True, slots=True)
-class AlertKey:
-    """What makes two alerts one row of the table."""
-
-    signature_id: int
-    signature: str
-    attacker: str
-    attacked: str
-    true: bool
-    """Whether the addresses come from a header, not from the wire."""
-
-
 @dataclass
 class Suricata:
     """What came from Suricata."""
@@ -39,7 +28,10 @@ class Suricata:
     version: str = ""
     events: Counter[str] = field(default_factory=Counter)
     confidence: Counter[str] = field(default_factory=Counter)
-    alerts: Counter[AlertKey] = field(default_factory=Counter)
+    alerts: list[AlertRow] = field(default_factory=list)
+    """One row for each attacker, decoy and signature, the most frequent first."""
+    more_alerts: int = 0
+    """Alerts beyond those rows."""
     problems: Counter[str] = field(default_factory=Counter)
     """Lines of EVE that could not be treated, by reason."""
 
@@ -86,10 +78,8 @@ class Summary:
                 "events": dict(self.suricata.events.most_common()),
                 "confidence": dict(self.suricata.confidence.most_common()),
                 "problems": dict(self.suricata.problems.most_common()),
-                "alerts": [
-                    {**asdict(key), "count": count}
-                    for key, count in self.suricata.alerts.most_common()
-                ],
+                "alerts": [asdict(row) for row in self.suricata.alerts],
+                "more_alerts": self.suricata.more_alerts,
             }
         return result
 
@@ -165,7 +155,7 @@ def _suricata_sections(suricata: Suricata) -> list[tuple[str, RenderableType]]:
         rows.append((_n(n), "lines not treated", name))
     sections.append((title, _counts(rows) if rows else "nothing seen"))
     if suricata.alerts:
-        total = sum(suricata.alerts.values())
+        total = sum(row.count for row in suricata.alerts) + suricata.more_alerts
         sections.append((f"Alerts: {_n(total)}", _alerts(suricata)))
     return sections
 
@@ -174,13 +164,22 @@ def _alerts(suricata: Suricata) -> RenderableType:
     table = _table("count", "attacker", "attacked", "signature", header=True)
     table.columns[0].justify = "right"
     table.columns[3].overflow = "fold"
-    rows = suricata.alerts.most_common()
-    for key, count in rows[:ALERT_ROWS]:
-        attacker = key.attacker if key.true else f"{key.attacker} (on the wire)"
-        table.add_row(_n(count), attacker, key.attacked, f"{key.signature} [{key.signature_id}]")
-    if len(rows) > ALERT_ROWS:
-        table.add_row("", "", "", f"... and {len(rows) - ALERT_ROWS} more rows (--json has all)")
+    for row in suricata.alerts[:ALERT_ROWS]:
+        attacker = row.attacker if row.true else f"{row.attacker} (on the wire)"
+        attacked = endpoint(row.decoy, row.decoy_port)
+        table.add_row(_n(row.count), attacker, attacked, f"{row.signature} [{row.signature_id}]")
+    rest = suricata.alerts[ALERT_ROWS:]
+    if rest or suricata.more_alerts:
+        count = sum(row.count for row in rest) + suricata.more_alerts
+        table.add_row(_n(count), "", "", "more; --json has the rows")
     return table
+
+
+def endpoint(address: str, port: int | None) -> str:
+    """Write an address and port as one: 192.0.2.1:80, [2001:db8::1]:80."""
+    if port is None:
+        return address
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
 def _counts(rows: list[tuple[str, str, str]], *, numbers: bool = True) -> RenderableType:
@@ -203,7 +202,12 @@ def _table(*columns: str, header: bool) -> Any:
             super().add_row(*(Text(cell) for cell in cells))
 
     return PlainTable(
-        *columns, box=None, show_header=header, header_style="dim", pad_edge=False, padding=(0, 2, 0, 0)
+        *columns,
+        box=None,
+        show_header=header,
+        header_style="dim",
+        pad_edge=False,
+        padding=(0, 2, 0, 0),
     )
 
 

@@ -29,11 +29,12 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from reassembly.layout import LAYOUT_PRESETS, Location, layout_problems
+from reassembly.layout import LAYOUT_PRESETS, MAX_LENGTH, Location, layout_problems
 
 BUILTIN_CODECS = ("proxy-v2", "proxy-v1", "sslproxy")
 """Codecs that need no entry under `codecs`."""
 
+_MAGIC = re.compile(r"[0-9a-fA-F]{16}")
 _CODEC_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
 _ENDPOINT_FORMS = (
@@ -108,7 +109,9 @@ def _not_a_network(value: str, host: str) -> str:
 class _Model(BaseModel):
     """Unknown keys are refused, values are not converted, and nothing changes afterwards."""
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False
+    )
 
 
 EndpointField = Annotated[Endpoint, PlainValidator(Endpoint.parse), PlainSerializer(str)]
@@ -144,8 +147,11 @@ class Codec(_Model):
     encoding: Literal["binary", "text"] = Field(
         default="binary", description="how the layout's fields are written on the wire"
     )
-    layout: list[dict[str, Any]] | None = Field(
+    layout: list[Any] | None = Field(
         default=None, description="the header's fields in the order in which they are sent"
+    )
+    max_length: int | None = Field(
+        default=None, ge=1, le=MAX_LENGTH, description="the longest header, in bytes"
     )
 
 
@@ -304,32 +310,35 @@ def _codec_problems(name: str, codec: object) -> Iterator[tuple[Location, str]]:
         return
     layout, magic = codec.get("layout"), codec.get("magic")
     if name in LAYOUT_PRESETS:
-        if layout is not None:
-            yield (*here, "layout"), f"{name} ships with its layout; give another codec this one"
+        for key in ("layout", "encoding", "max_length"):
+            if codec.get(key) not in (None, Codec.model_fields[key].default):
+                yield (
+                    (*here, key),
+                    f"{name} ships with its layout; take this out",
+                )
         if magic is None:
             yield (
                 (*here, "magic"),
                 'missing; give the magic bytes in hex: {magic: "d1e0c0ffee5eedb5"}',
             )
-        elif isinstance(magic, str):
-            yield from _preset_problems(here, name, magic)
+        elif isinstance(magic, str) and not _MAGIC.fullmatch(magic):
+            yield (
+                (*here, "magic"),
+                f"{magic!r} is not 8 bytes in hex; for instance d1e0c0ffee5eedb5",
+            )
         return
     if magic is not None:
         yield (
             (*here, "magic"),
-            "only the codec called magic takes it; here begin the layout with {bytes: ...}",
+            "only the codec called magic takes it; begin the layout with {bytes: ...}",
         )
     if layout is None:
         yield (*here, "layout"), "missing; give the header's fields in the order they are sent"
     elif isinstance(layout, list):
-        encoding = codec.get("encoding", "binary")
-        for location, text in layout_problems(layout, encoding):
-            yield (*here, "layout", *location), text
-
-
-def _preset_problems(here: Location, name: str, magic: str) -> Iterator[tuple[Location, str]]:
-    for _, text in layout_problems(LAYOUT_PRESETS[name](magic), "binary"):
-        yield (*here, "magic"), text
+        encoding, longest = codec.get("encoding", "binary"), codec.get("max_length")
+        for location, text in layout_problems(layout, encoding, longest):
+            place = location if location == ("max_length",) else ("layout", *location)
+            yield (*here, *place), text
 
 
 def hint(name: str, allowed: list[str]) -> str:
@@ -368,7 +377,8 @@ def _layout_codec(name: str, codec: Codec) -> dict[str, Any]:
         fields = LAYOUT_PRESETS[name](codec.magic or "")
     else:
         fields = codec.layout or []
-    return {"name": name, "kind": "layout", "encoding": codec.encoding, "layout": fields}
+    spec = {"name": name, "kind": "layout", "encoding": codec.encoding, "layout": fields}
+    return spec if codec.max_length is None else {**spec, "max_length": codec.max_length}
 
 
 def _gateway(gateway: Gateway) -> dict[str, Any]:

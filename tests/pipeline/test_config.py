@@ -23,6 +23,11 @@ FORMS = (
     "172.16.23.1:9000, fd00::1, fd00::/64, [fd00::1]:9000"
 )
 
+OURS = (
+    '[{bytes: "4f555253"}, {u8: length}, {ip: peer}, {u16be: peer_port}, '
+    "{ip: destination}, {u16be: destination_port}]"
+)
+
 MISTAKES = {
     "an empty file": ("", [MISSING_GATEWAYS]),
     "only comments": ("# nothing\n", [MISSING_GATEWAYS]),
@@ -131,11 +136,44 @@ MISTAKES = {
         ],
     ),
     "a codec's name in capitals": (
-        LEG + 'codecs: {Ours: {layout: [{bytes: "4f55"}]}}\n',
+        LEG + f"codecs: {{Ours: {{layout: {OURS}}}}}\n",
         [
             "p.yaml:5: codecs.Ours: 'Ours' cannot be a codec's name; allowed: up to 32 of "
             "a-z 0-9 . _ -, beginning with a letter or a digit"
         ],
+    ),
+    "fields of a layout": (
+        LEG
+        + "codecs:\n"
+        + "  ours:\n"
+        + "    layout:\n"
+        + '      - {bytes: "4f5"}\n'
+        + "      - {u8: familly}\n"
+        + "      - {ip: peer, with: 16}\n"
+        + "      - u16be\n"
+        + "      - {u16be: peer_port, u8: 1}\n",
+        [
+            'p.yaml:8: codecs.ours.layout[0].bytes: "4f5" is not pairs of hexadecimal digits',
+            'p.yaml:9: codecs.ours.layout[1].u8: "familly" is not known; allowed: '
+            "family, peer_port, destination_port, length, crc32c, crc32, value",
+            "p.yaml:10: codecs.ours.layout[2].ip: nothing before it tells the family: "
+            "add a family or a length, or use ipv4 or ipv6",
+            "p.yaml:11: codecs.ours.layout[3]: must be an object with one of: "
+            "bytes, u8, u16be, u16le, u32be, u32le, ip, ipv4, ipv6, skip, padding",
+            "p.yaml:12: codecs.ours.layout[4]: has {u16be, u8}; must have exactly one of: "
+            "bytes, u8, u16be, u16le, u32be, u32le, ip, ipv4, ipv6, skip, padding",
+        ],
+    ),
+    "a layout without a port": (
+        LEG
+        + "codecs:\n"
+        + "  ours:\n"
+        + '    layout: [{bytes: "4f55"}, {ipv4: peer}, {ipv4: destination}, {u16be: peer_port}]\n',
+        ["p.yaml:7: codecs.ours.layout: no field holds destination_port"],
+    ),
+    "a layout longer than it may be": (
+        LEG + f"codecs:\n  ours:\n    max_length: 40\n    layout: {OURS}\n",
+        ["p.yaml:7: codecs.ours.max_length: 40 is below the 41 bytes that the fields need"],
     ),
     "an empty codec": (
         LEG + "codecs:\n  ours:\n",
@@ -179,10 +217,7 @@ MISTAKES = {
     ),
     "the same leg twice": (
         LEG + "  - {from: 172.16.23.1/32, to: 172.16.23.2:9000, headers: [proxy-v1]}\n",
-        [
-            "p.yaml:5: gateways[1]: the same leg as gateways[0]; "
-            "put all its headers into one entry"
-        ],
+        ["p.yaml:5: gateways[1]: the same leg as gateways[0]; put all its headers into one entry"],
     ),
     "wrong kinds of value": (
         LEG + "    required: 'no'\n    depth: two\nlimits: {hold_seconds: soon}\n",
@@ -206,7 +241,8 @@ MISTAKES = {
         ],
     ),
     "mistakes of every kind at once": (
-        "mode: both\ngateways:\n  - {from: x, to: 172.16.23.2, headers: [nope]}\nlimits: {fragments: -1}\n",
+        "mode: both\ngateways:\n  - {from: x, to: 172.16.23.2, headers: [nope]}\n"
+        "limits: {fragments: -1}\n",
         [
             "p.yaml:1: mode: 'both' is not allowed; allowed: strip, restore",
             f"p.yaml:3: gateways[0].from: 'x' is not an IP address; {FORMS}",
@@ -244,7 +280,9 @@ def test_each_mistake_names_its_line_and_the_remedy(text: str, expected: list[st
         parse(text, "p.yaml")
     if expected is None:
         [line] = caught.value.lines
-        assert line.startswith("p.yaml:5: suricata.rulez: unknown key; did you mean rules? allowed: ")
+        assert line.startswith(
+            "p.yaml:5: suricata.rulez: unknown key; did you mean rules? allowed: "
+        )
     else:
         assert caught.value.lines == expected
         assert str(caught.value) == "\n".join(expected)
