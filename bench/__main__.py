@@ -45,14 +45,14 @@ def parse(arguments: list[str]) -> argparse.Namespace:
 
 def choose_place(need: int) -> Path:
     """A directory with room for ``need`` bytes: in memory if there is enough of it, else a disk."""
-    memory = Path("/dev/shm")  # noqa: S108  (a directory of our own is made in it)
+    memory = Path("/dev/shm")
     available = 0
     for line in Path("/proc/meminfo").read_text().splitlines():
         if line.startswith("MemAvailable:"):
             available = int(line.split()[1]) * 1024
     if memory.is_dir() and min(shutil.disk_usage(memory).free, available - 1500 * MIB) > need:
         return memory
-    place = Path(os.environ.get("TMPDIR", "/var/tmp"))  # noqa: S108
+    place = Path(os.environ.get("TMPDIR", "/var/tmp"))
     if shutil.disk_usage(place).free < need:
         raise MeasureError(f"{place} has no room for {need / 1e9:.1f} GB: choose --place")
     return place
@@ -102,8 +102,9 @@ class Bench:
         try:
             part()
         except (MeasureError, ValueError, KeyError, ImportError) as error:
-            self.failures.append(f"{name}: {error!r}" if isinstance(error, KeyError) else str(error))
-            say(f"  could not measure {name}: {error}")
+            said = f"{name}: no figure {error}" if isinstance(error, KeyError) else str(error)
+            self.failures.append(said)
+            say(f"  could not measure {said}")
 
     def once(self, contender: Contender, source: Path, sink: Path) -> Cost:
         """One run, into a fresh ``sink``.
@@ -339,8 +340,9 @@ def main(arguments: list[str]) -> int:
     except MeasureError as error:
         print(f"bench: {error}", file=sys.stderr)
         return 1
-    kind = "memory (tmpfs)" if str(place) == "/dev/shm" else "a file system"  # noqa: S108
-    say(f"peeltap bench: {platform.machine()}, {os.cpu_count()} CPUs, load {os.getloadavg()[0]:.1f}")
+    kind = "memory (tmpfs)" if str(place) == "/dev/shm" else "a file system"
+    load = os.getloadavg()[0]
+    say(f"peeltap bench: {platform.machine()}, {os.cpu_count()} CPUs, load {load:.1f}")
     say(f"All files lie in {place}, {kind}. cp is --reflink=never --sparse=never: read and write.")
     say("CPU time is user and system of the whole process, start-up included, unless it says less.")
     say()

@@ -89,13 +89,15 @@ def contenders(config: Path) -> list[Contender]:
     """All of them, in the order in which a round runs them."""
     return [
         CP,
-        Contender(
-            "strip", "peeltap replay --mode strip", replay(config, "strip"), True, "full", True
+        *(
+            Contender(
+                mode, f"peeltap replay --mode {mode}", replay(config, mode), True, "full", True
+            )
+            for mode in ("strip", "restore")
         ),
         Contender(
-            "restore", "peeltap replay --mode restore", replay(config, "restore"), True, "full", True
+            "editcap", "reads and writes each packet", _installed("editcap", _editcap), False
         ),
-        Contender("editcap", "reads and writes each packet", _installed("editcap", _editcap), False),
         Contender(
             "tcprewrite",
             "other addresses, checksums anew",

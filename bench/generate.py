@@ -283,7 +283,7 @@ def write(path: Path, plan: Plan, ends: Ends, payloads: Payloads) -> int:
         for at in range(0, len(plan.conn), BATCH):
             part = slice(at, at + BATCH)
             rows, lengths = _headers(plan, ends, part, sizes, sums)
-            flat = memoryview(rows.reshape(-1))
+            flat = rows.reshape(-1).data
             pieces: list[memoryview | bytes] = []
             column = zip(
                 range(0, len(flat), WIDTH),

@@ -52,7 +52,7 @@ def run(
     """
     with (
         (output or Path(os.devnull)).open("wb") as out,
-        (errors.open("w+b") if errors else tempfile.TemporaryFile()) as err,
+        errors.open("w+b") if errors else tempfile.TemporaryFile() as err,
     ):
         started = time.monotonic()
         try:

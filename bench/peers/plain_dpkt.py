@@ -1,9 +1,10 @@
-"""Strip proxy headers from a capture with dpkt: ``python -m bench.peers.plain_dpkt IN OUT PORT``."""
+"""Strip proxy headers with dpkt: ``python -m bench.peers.plain_dpkt IN OUT PORT``."""
 
 from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import dpkt
 
@@ -66,7 +67,7 @@ def strip(source, sink, port: int) -> None:
             if tcp.flags & dpkt.tcp.TH_SYN:
                 connections[key] = Connection((tcp.seq + 1) & 0xFFFFFFFF)
             connection = connections.get(key)
-            if connection is None or not tcp.data and connection.header is None:
+            if connection is None or (not tcp.data and connection.header is None):
                 writer.writepkt(buf, ts)
             elif connection.header is not None:
                 out = from_client(eth, connection)
@@ -94,5 +95,5 @@ def strip(source, sink, port: int) -> None:
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1], "rb") as source, open(sys.argv[2], "wb") as sink:
+    with Path(sys.argv[1]).open("rb") as source, Path(sys.argv[2]).open("wb") as sink:
         strip(source, sink, int(sys.argv[3]))

@@ -1,4 +1,4 @@
-"""Strip proxy headers from a capture with scapy: ``python -m bench.peers.plain_scapy IN OUT PORT``."""
+"""Strip proxy headers with scapy: ``python -m bench.peers.plain_scapy IN OUT PORT``."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ def from_server(packet, connection: Connection):
 
 def rebuild(packet):
     del packet[IP].len, packet[IP].chksum, packet[TCP].chksum  # scapy computes them anew
+    packet.wirelen = None  # else it writes the length before the cut
     return packet
 
 
@@ -68,7 +69,7 @@ def strip(source: str, sink: str, port: int) -> None:
                 if "S" in tcp.flags:
                     connections[key] = Connection((tcp.seq + 1) & 0xFFFFFFFF)
                 connection = connections.get(key)
-                if connection is None or not tcp.payload and connection.header is None:
+                if connection is None or (not tcp.payload and connection.header is None):
                     writer.write(packet)
                 elif connection.header is not None:
                     out = from_client(packet, connection)
