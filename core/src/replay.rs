@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use serde_json::{json, Map, Value};
 
-use crate::engine::{Fate, Meta, Nanos, Output};
+use crate::engine::{Engine, Fate, Meta, Nanos, Output};
 use crate::io::encode::Encoder;
 use crate::io::filter::{Filter, Instruction};
 use crate::io::reader::{self, Merge, Reader};
@@ -40,6 +40,10 @@ pub trait Processor {
 
     /// The input has ended: everything that is held leaves.
     fn finish(&mut self, out: &mut impl Output);
+
+    /// After [`Processor::finish`]: closes up to `count` connections, whose records can then be taken;
+    /// false when none are left.
+    fn close_some(&mut self, count: usize, out: &mut impl Output) -> bool;
 
     /// The flow records since the last call, one JSON object a line.
     fn take_records(&mut self) -> Vec<u8>;
@@ -65,12 +69,43 @@ impl Processor for PassThrough {
 
     fn finish(&mut self, _: &mut impl Output) {}
 
+    fn close_some(&mut self, _: usize, _: &mut impl Output) -> bool {
+        false
+    }
+
     fn take_records(&mut self) -> Vec<u8> {
         Vec::new()
     }
 
     fn stats(&self) -> Value {
         json!({"packets": {"in": self.packets, "emitted": self.packets}})
+    }
+}
+
+impl Processor for Engine {
+    #[inline]
+    fn push(&mut self, slot: u64, meta: &Meta, frame: &mut [u8], out: &mut impl Output) -> Fate {
+        Engine::push(self, slot, meta, frame, out)
+    }
+
+    fn advance(&mut self, now: Nanos, out: &mut impl Output) {
+        Engine::advance(self, now, out);
+    }
+
+    fn finish(&mut self, out: &mut impl Output) {
+        Engine::finish(self, out);
+    }
+
+    fn close_some(&mut self, count: usize, out: &mut impl Output) -> bool {
+        Engine::close_some(self, count, out)
+    }
+
+    fn take_records(&mut self) -> Vec<u8> {
+        Engine::take_records(self)
+    }
+
+    fn stats(&self) -> Value {
+        Value::Object(self.stats_json())
     }
 }
 
@@ -140,7 +175,9 @@ struct Counts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     Reading,
-    /// The engine has finished; the queue may still hold packets.
+    /// The input has ended; connections are being closed.
+    Closing,
+    /// The queue may still hold packets.
     Writing,
     Done,
 }
@@ -267,8 +304,8 @@ impl<P: Processor> Replay<P> {
         })
     }
 
-    /// Handles about `packets` packets; false when all is done and written. Returns early, to be
-    /// called again, when a signal came in.
+    /// Handles about `packets` packets, or, at the end of the input, closes as many connections;
+    /// false when all is done and written. Returns early, to be called again, when a signal came in.
     pub fn step(&mut self, packets: u64) -> Result<bool, Error> {
         let result = self.advance(packets);
         let Progress { packets, bytes } = &*self.state.progress;
@@ -297,6 +334,13 @@ impl<P: Processor> Replay<P> {
             state.sink.outside();
             processor.finish(&mut state.sink);
             state.sink.queue.settle_all();
+            state.phase = Phase::Closing;
+        }
+        if state.phase == Phase::Closing {
+            let count = usize::try_from(packets).unwrap_or(usize::MAX).max(1);
+            if processor.close_some(count, &mut state.sink) {
+                return Ok(true);
+            }
             state.phase = Phase::Writing;
         }
         if state.phase == Phase::Writing {
