@@ -363,6 +363,9 @@ impl Engine {
         if flags & (flag::FIN | flag::RST) != 0 {
             note_end(connection, flags, to_server);
         }
+        if to_server && payload > 0 && !connection.is(fact::LOOKED) {
+            self.look_for_forgery(id, &segment, frame);
+        }
         let Engine {
             tracker,
             stats,
