@@ -1,46 +1,44 @@
-from collections.abc import Sequence
-from typing import Any
+"""The packet side of Peeltap, written in Rust: it takes proxy headers out of TCP streams."""
+
+from typing import Any, Literal
 
 VERSION: str
 
-class MalformedHeader(ValueError):
-    """The bytes began as the codec's format and then broke the rule that the message names."""
+_Link = Literal["ethernet", "raw", "sll", "sll2", "null"]
 
-def parse_header(codec: bytes, stream: bytes) -> dict[str, Any] | None:
-    """Read the front of ``stream`` with one codec.
+class Engine:
+    """One frame at a time: packet in, packets out, flow records. Opens nothing, reads no clock.
 
-    ``codec`` is one object of the engine configuration's ``codecs``, as JSON.
-
-    Returns ``None`` if these bytes cannot become a header of this codec; ``{"complete": False}`` if
-    all bytes so far fit and more are needed; else ``{"complete": True, "codec": name, "start":
-    offset of the header's first byte, "length": bytes, "true": {"src_ip", "src_port", "dest_ip",
-    "dest_port"} | None, "tlvs": what else the header says}``.
-
-    Raises ``MalformedHeader``, and ``ValueError`` if ``codec`` is not a codec; the message names the
-    key.
+    `config` is the engine's JSON configuration; ValueError names the key that is wrong.
     """
 
-def emit_header(
-    codec: bytes, peer: str, peer_port: int, destination: str, destination_port: int
-) -> bytes:
-    """Return the header that announces this peer and destination.
+    def __init__(self, config: bytes) -> None: ...
+    def push(
+        self,
+        ts_ns: int,
+        frame: bytes,
+        *,
+        link: _Link = "ethernet",
+        orig_len: int | None = None,
+        partial_checksum: bool = False,
+        gso_size: int = 0,
+    ) -> list[tuple[int, bytes]]:
+        """Take a frame captured at `ts_ns` (nanoseconds since the epoch).
 
-    Raises ``ValueError`` if ``codec`` is not a codec, an address is not one, or the format cannot
-    carry them.
-    """
+        Returns the packets that leave now as (slot, frame), in order. A frame's slot is the number
+        of frames pushed before it. `orig_len` is its length on the wire in bytes.
+        `partial_checksum` says that its checksum field covers the pseudo-header only and shall stay
+        so; `gso_size` is the payload bytes a segment of an offloaded frame, 0 if not known.
+        """
 
-def emit_proxy_v2(
-    peer: str,
-    peer_port: int,
-    destination: str,
-    destination_port: int,
-    *,
-    tlvs: Sequence[tuple[int, bytes]] = ...,
-    crc32c: bool = False,
-    dgram: bool = False,
-) -> bytes:
-    """Return a PROXY header of version 2 with these TLVs, in order; a CRC32C goes last.
+    def advance(self, ts_ns: int) -> list[tuple[int, bytes]]:
+        """Tell the time: what waited too long leaves, silent connections expire."""
 
-    Raises ``ValueError`` if an address is not one, the two are of two families, or the TLVs do not
-    fit. No rule is applied to the TLVs.
-    """
+    def finish(self) -> list[tuple[int, bytes]]:
+        """End the input: everything that waits leaves, every connection's record is made."""
+
+    def take_records(self) -> bytes:
+        """The flow records made since the last call, as JSON lines."""
+
+    def stats(self) -> dict[str, Any]:
+        """The counters; `in == emitted + merged + dropped + held` in `packets` at all times."""
