@@ -1,0 +1,465 @@
+"""EVE lines in, corrected lines out: sans-IO, time is an argument.
+
+    bytes ──> lines ──> parse ──> match with a flow record ──> correct ──> bytes
+                          │                │ none yet: waits, bounded
+                          └> rejected      └> none at all: passes, marked `none`
+
+What a line becomes:
+
+    an event of a known connection   corrected, with a `peeltap` member (see `eve`)
+    an event of no known connection  untouched but for `"peeltap":{"confidence":"none"}`
+    an event without a 5-tuple       untouched (`stats`), so is one that has `peeltap` already
+    a line that can be mended        mended, counted (invalid UTF-8, raw control characters, two
+                                     events on one line): an attacker chooses bytes that end up in
+                                     events, and must not be able to hide an alert by them
+    anything else                    rejected: a SIEM's file holds JSON only. Counted, and handed
+                                     to `rejects`
+
+Every line is counted once: lines = events + rejected + waiting.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter, deque
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+import orjson
+
+from .eve import Changes, Clock, Event, corrections, flow_start, peeltap_object, vlan_tags
+from .flows import FlowStore, Match
+from .splice import splice
+from .summary import AlertSummary
+
+# Above this a line is not held in memory but rejected. Suricata's own longest lines are those with
+# a file's or a body's content, a few hundred KiB by default.
+MAX_LINE_BYTES: Final = 16 << 20
+
+# Still corrected, but worth a word: no default of Suricata writes so much.
+LONG_LINE_BYTES: Final = 1 << 20
+
+# Of a rejected line so much goes to `rejects`.
+REJECT_BYTES: Final = 64 << 10
+
+WAIT_EVENTS: Final = 10_000
+WAIT_SECONDS: Final = 5.0
+
+# Waiting events are looked up again at most this often.
+RETRY_SECONDS: Final = 0.25
+
+# Event types told apart in `stats`; a file of garbage must not grow the table.
+MAX_TYPES: Final = 64
+
+_FAR: Final = 1 << 62
+_NONE: Final[Event] = {"confidence": "none"}
+_EVENT_HEAD: Final = b'{"timestamp":"'
+_BOM: Final = b"\xef\xbb\xbf"
+_CONTROL: Final = re.compile(rb"[\x00-\x1f]")
+_STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BIG_NUMBER: Final = re.compile(rb"(?<![\d.eE+-])-?\d{19,}")
+
+_SENTENCES: Final = {
+    "not_json": "not JSON",
+    "cut": "cut before its end",
+    "not_an_object": "JSON, but no object",
+    "too_long": f"longer than {MAX_LINE_BYTES >> 20} MiB",
+    "too_deep": "nested too deeply",
+    "long_line": f"longer than {LONG_LINE_BYTES >> 20} MiB, corrected all the same",
+    "invalid_utf8": "with invalid UTF-8, replaced by U+FFFD",
+    "control_character": "with raw control characters, escaped",
+    "two_on_a_line": "with two events on it, taken apart",
+    "unusual_json": "with JSON that only a lenient parser reads, passed on as it is",
+    "big_number": "with a number beyond 64 bits, kept to the digit",
+    "bad_address_field": "with an address field of the wrong type, not corrected",
+    "bad_timestamp": "without a usable timestamp, matched by its 5-tuple alone",
+}
+
+
+class _Waiting(NamedTuple):
+    until: float
+    number: int
+    line: bytes
+
+
+class Enricher:
+    """Corrects the events of one Suricata by the flow records in `store`.
+
+    `community_id_seed` is Suricata's own. An event that comes before its flow record waits until
+    the record is there, `wait_seconds` have passed or more than `wait_events` wait (the oldest
+    goes first); `wait_events=0` waits for nothing, for records that are complete beforehand.
+    `rejects` is called with every line that is no event, newline included.
+
+    `feed` and `tick` take `now` in seconds of any clock that does not run backwards.
+    """
+
+    def __init__(
+        self,
+        store: FlowStore,
+        *,
+        community_id_seed: int = 0,
+        wait_events: int = WAIT_EVENTS,
+        wait_seconds: float = WAIT_SECONDS,
+        rejects: Callable[[bytes], None] | None = None,
+    ) -> None:
+        self._store = store
+        self._seed = community_id_seed
+        self._wait_events = wait_events
+        self._wait_seconds = wait_seconds
+        self._rejects = rejects
+        self._clock = Clock()
+        self._partial: list[bytes] = []
+        self._partial_bytes = 0
+        self._skipping = False
+        self._waiting: deque[_Waiting] = deque()
+        self._seen_version = store.version if wait_events else 0
+        self._retry_at = 0.0
+        self._line_number = 0
+        self.alerts = AlertSummary()
+        self._lines = 0
+        self._events = 0
+        self._rejected = 0
+        self._types: Counter[str] = Counter()
+        self._outcomes: Counter[str] = Counter()
+        self._oddities: Counter[str] = Counter()
+        self._first: dict[str, int] = {}
+
+    def feed(self, data: bytes, now: float = 0.0) -> bytes:
+        """Take the next bytes of the stream, cut anywhere; whole corrected lines come back."""
+        out: list[bytes] = []
+        until = now + self._wait_seconds if self._wait_events else None
+        head, newline, rest = data.partition(b"\n")
+        if not newline:
+            self._keep(data)
+        else:
+            # 1. The line begun by earlier calls.
+            self._keep(head)
+            if not self._skipping:
+                self._line(b"".join(self._partial), until, out)
+            self._drop_partial()
+            self._skipping = False
+            # 2. Whole lines.
+            lines = rest.split(b"\n")
+            tail = lines.pop()
+            for line in lines:
+                self._line(line, until, out)
+            # 3. A line begun.
+            self._keep(tail)
+        self._retry(now, out)
+        return b"".join(out)
+
+    def tick(self, now: float) -> bytes:
+        """Time has passed without data: events that have waited enough come back."""
+        out: list[bytes] = []
+        self._retry(now, out)
+        return b"".join(out)
+
+    def flush(self) -> bytes:
+        """The stream has ended: a last line without newline, and all that waits, come back."""
+        out: list[bytes] = []
+        if self._partial:
+            self._line(b"".join(self._partial), None, out)
+        self._drop_partial()
+        self._skipping = False
+        while self._waiting:
+            self._release(out)
+        return b"".join(out)
+
+    @property
+    def waiting(self) -> int:
+        """Events that wait for their flow record."""
+        return len(self._waiting)
+
+    def stats(self) -> dict[str, Any]:
+        """Counters: `lines` = `events` + `rejected` + `waiting`, at any time.
+
+        `outcomes`: exact, time, late, none, other_proto (not TCP: no proxied leg carries it),
+        no_tuple, already; they add up to `events`. `oddities`: see `warnings`.
+        """
+        return {
+            "lines": self._lines,
+            "events": self._events,
+            "rejected": self._rejected,
+            "waiting": len(self._waiting),
+            "types": dict(self._types),
+            "outcomes": dict(self._outcomes),
+            "oddities": dict(self._oddities),
+            "alerts": self.alerts.alerts,
+        }
+
+    def warnings(self) -> list[str]:
+        """One sentence for each kind of odd line."""
+        return [
+            f"EVE: {count} line{'s' if count > 1 else ''} {_SENTENCES[name]}"
+            f" (first: line {self._first[name]})"
+            for name, count in sorted(self._oddities.items())
+        ]
+
+    # Lines.
+
+    def _keep(self, piece: bytes) -> None:
+        if self._skipping or not piece:
+            return
+        self._partial.append(piece)
+        self._partial_bytes += len(piece)
+        if self._partial_bytes > MAX_LINE_BYTES:
+            self._lines += 1
+            self._line_number += 1
+            self._reject(b"".join(self._partial), self._line_number, "too_long")
+            self._drop_partial()
+            self._skipping = True
+
+    def _drop_partial(self) -> None:
+        self._partial.clear()
+        self._partial_bytes = 0
+
+    def _line(self, line: bytes, until: float | None, out: list[bytes]) -> None:
+        self._line_number += 1
+        if not line or line.isspace():
+            return
+        self._lines += 1
+        number = self._line_number
+        if len(line) > LONG_LINE_BYTES:
+            if len(line) > MAX_LINE_BYTES:
+                self._reject(line, number, "too_long")
+                return
+            self._odd("long_line", number)
+        self._event(line, number, until, out)
+
+    def _odd(self, name: str, number: int) -> None:
+        self._oddities[name] += 1
+        self._first.setdefault(name, number)
+
+    def _reject(self, line: bytes, number: int, name: str) -> None:
+        self._rejected += 1
+        self._odd(name, number)
+        if self._rejects is not None:
+            self._rejects(line[:REJECT_BYTES] + b"\n")
+
+    def _pass(self, line: bytes, event: Event, outcome: str, out: list[bytes]) -> None:
+        out.append(line)
+        out.append(b"\n")
+        self._events += 1
+        self._outcomes[outcome] += 1
+        kind = event.get("event_type")
+        if type(kind) is not str or (
+            kind not in self._types
+            and (len(self._types) >= MAX_TYPES or not (kind.isascii() and kind.isidentifier()))
+        ):
+            kind = "other"
+        self._types[kind] += 1
+
+    # Events. `until` is when an event has waited enough; None if it may not wait (any more).
+
+    def _event(self, line: bytes, number: int, until: float | None, out: list[bytes]) -> None:
+        try:
+            event = orjson.loads(line)
+        except orjson.JSONDecodeError:
+            self._mend(line, number, until, out, may_split=True)
+            return
+        self._correct(line, event, number, until, out)
+
+    def _correct(
+        self, line: bytes, event: object, number: int, until: float | None, out: list[bytes]
+    ) -> None:
+        # 1. Events that are none of ours.
+        if type(event) is not dict:
+            self._reject(line, number, "not_an_object")
+            return
+        if "peeltap" in event:
+            self._pass(line, event, "already", out)
+            return
+        src_ip, dest_ip = event.get("src_ip"), event.get("dest_ip")
+        if src_ip is None and dest_ip is None:
+            self._pass(line, event, "no_tuple", out)
+            return
+        # 2. The 5-tuple by which it is looked up.
+        src_port, dest_port = event.get("src_port"), event.get("dest_port")
+        proto = event.get("proto")
+        if proto != "TCP":
+            flow = event.get("flow")
+            is_icmp = type(proto) is str and "ICMP" in proto
+            if not is_icmp or type(flow) is not dict or "src_port" not in flow:
+                self._finish(line, event, number, None, "other_proto", out)
+                return
+            # An ICMP error carries the flow that it quotes.
+            src_ip, dest_ip = flow.get("src_ip"), flow.get("dest_ip")
+            src_port, dest_port = flow["src_port"], flow.get("dest_port")
+        if not (
+            type(src_ip) is str
+            and type(dest_ip) is str
+            and type(src_port) is int
+            and type(dest_port) is int
+            and 0 <= src_port <= 0xFFFF
+            and 0 <= dest_port <= 0xFFFF
+        ):
+            self._odd("bad_address_field", number)
+            self._finish(line, event, number, None, "none", out)
+            return
+        # 3. Its connection, by 5-tuple and time.
+        at = self._clock.parse(event.get("timestamp"))
+        started = self._clock.parse(flow_start(event))
+        match = self._store.lookup(
+            "TCP",
+            src_ip,
+            src_port,
+            dest_ip,
+            dest_port,
+            _FAR if at is None else at,
+            started=started,
+            vlan=vlan_tags(event) if "vlan" in event else (),
+        )
+        # An earlier epoch's record may be all there is as yet.
+        if until is not None and (match is None or match.confidence == "late"):
+            self._waiting.append(_Waiting(until, number, line))
+            if len(self._waiting) > self._wait_events:
+                self._release(out)
+            return
+        # 4. The correction.
+        if at is None and started is None:
+            self._odd("bad_timestamp", number)
+        outcome = "none" if match is None else match.confidence
+        self._finish(line, event, number, match, outcome, out)
+
+    def _finish(
+        self,
+        line: bytes,
+        event: Event,
+        number: int,
+        match: Match | None,
+        outcome: str,
+        out: list[bytes],
+    ) -> None:
+        if match is None:
+            written = self._write(line, event, number, [], _NONE)
+        else:
+            member = peeltap_object(event, match, self._seed)
+            changes = corrections(event, match, self._seed)
+            written = self._write(line, event, number, changes, member)
+        if event.get("event_type") == "alert":
+            self.alerts.add(event, match)
+        self._pass(written, event, outcome, out)
+
+    def _write(
+        self, line: bytes, event: Event, number: int, changes: Changes, member: Event
+    ) -> bytes:
+        """The line with `changes` made and `peeltap` added; `event` is changed likewise."""
+        try:
+            faithful = orjson.dumps(event) == line
+        except TypeError:
+            # A number or a string that only the lenient parser reads.
+            faithful = False
+        written = b""
+        if not faithful:
+            if _BIG_NUMBER.search(line):
+                self._odd("big_number", number)
+            written = splice(
+                line,
+                {path: orjson.dumps(value) for path, value in changes},
+                {"peeltap": orjson.dumps(member)},
+            )
+        for path, value in changes:
+            holder = event
+            for name in path[:-1]:
+                holder = holder[name]
+            holder[path[-1]] = value
+        if not faithful:
+            return written
+        # Writing what was parsed gave the same bytes, so this differs from the line in the changed
+        # values and the new member only.
+        event["peeltap"] = member
+        return orjson.dumps(event)
+
+    # Waiting.
+
+    def _release(self, out: list[bytes]) -> None:
+        """The oldest waiting event goes, as it is."""
+        _, number, line = self._waiting.popleft()
+        self._event(line, number, None, out)
+
+    def _retry(self, now: float, out: list[bytes]) -> None:
+        waiting = self._waiting
+        if not waiting:
+            return
+        if now >= self._retry_at:
+            version = self._store.version
+            if version != self._seen_version:
+                self._seen_version = version
+                self._retry_at = now + RETRY_SECONDS
+                # Each is taken out at the left and, if it has to wait on, put back at the right.
+                for _ in range(len(waiting)):
+                    until, number, line = waiting.popleft()
+                    self._event(line, number, until, out)
+        while waiting and waiting[0].until <= now:
+            self._release(out)
+
+    # Lines that the fast parser refuses.
+
+    def _mend(
+        self, line: bytes, number: int, until: float | None, out: list[bytes], *, may_split: bool
+    ) -> None:
+        text = line.removeprefix(_BOM)
+        odd: list[str] = []
+        try:
+            text.decode()
+        except UnicodeDecodeError:
+            text = text.decode("utf-8", "replace").encode()
+            odd.append("invalid_utf8")
+        event, why = _lenient(text, odd)
+        if event is None and _CONTROL.search(text):
+            escaped = _STRING.sub(_escape_controls, text)
+            if escaped != text:
+                odd.append("control_character")
+                event, why = _lenient(escaped, odd)
+                text = escaped
+        if event is not None:
+            for name in odd:
+                self._odd(name, number)
+            self._correct(text, event, number, until, out)
+            return
+        # A writer that died in the middle of a line, and the next one's first.
+        at = line.rfind(_EVENT_HEAD)
+        if may_split and at > 0:
+            self._odd("two_on_a_line", number)
+            self._lines += 1
+            for part in (line[:at], line[at:]):
+                try:
+                    event = orjson.loads(part)
+                except orjson.JSONDecodeError:
+                    self._mend(part, number, until, out, may_split=False)
+                else:
+                    self._correct(part, event, number, until, out)
+            return
+        self._reject(line, number, why)
+
+
+def _lenient(text: bytes, odd: list[str]) -> tuple[object | None, str]:
+    """The value of `text` and nothing, or None and the name of what is wrong with it."""
+    try:
+        return orjson.loads(text), ""
+    except orjson.JSONDecodeError as error:
+        # Where the text ends before its value does, the parser stops at the end.
+        cut = error.pos >= len(error.doc) - 1 or "end of data" in error.msg
+    try:
+        event = json.loads(text, parse_constant=_refuse, parse_int=_any_int)
+    except RecursionError:
+        return None, "too_deep"
+    except ValueError:
+        return None, "cut" if cut and text.lstrip().startswith(b"{") else "not_json"
+    odd.append("unusual_json")
+    return event, ""
+
+
+def _refuse(constant: str) -> None:
+    # NaN and Infinity are no JSON, whatever Python's parser thinks.
+    raise ValueError(constant)
+
+
+def _any_int(digits: str) -> int:
+    # Only small numbers are ever read; the text keeps the digits.
+    return int(digits) if len(digits) <= 20 else 1 << 64
+
+
+def _escape_controls(string: re.Match[bytes]) -> bytes:
+    return _CONTROL.sub(lambda c: b"\\u%04x" % c[0][0], string[0])

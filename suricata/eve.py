@@ -1,0 +1,320 @@
+"""EVE: where an event repeats its connection's 5-tuple, and what belongs there instead.
+
+Sources: Suricata 7.0's EVE schema (`etc/schema.json`) and its writers (`src/output-json*.c`).
+
+Every correction is by role. The record says which end of the connection is the client; each place
+in the event says, by its own rules, which end it names. A value that merely looks like an observed
+address, in an HTTP body say, is never touched.
+
+`PLACES` lists every place in the schema that holds an address or a port, the ones that are left
+alone too, each with its reason.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, NamedTuple
+
+from .community_id import community_id
+from .flows import Match, Record
+
+Event = dict[str, Any]
+Path = tuple[str, ...]
+Changes = list[tuple[Path, "str | int"]]
+End = tuple[str, int]
+
+
+class Place(NamedTuple):
+    """One place of the schema: `path` in dots, whether it is corrected, and why (not)."""
+
+    path: str
+    corrected: bool
+    reason: str
+
+
+PLACES: Final = (
+    Place(
+        "src_ip src_port dest_ip dest_port",
+        True,
+        "the packet's or transaction's direction; the record says whether the source is the client",
+    ),
+    Place("community_id", True, "a hash of the 5-tuple: recomputed with the same seed"),
+    Place(
+        "flow.src_ip flow.src_port flow.dest_ip flow.dest_port",
+        True,
+        "alert, drop: the flow's own orientation, whatever the packet's",
+    ),
+    Place("alert.source alert.target", True, "a rule's `target`: either end, told by its address"),
+    Place(
+        "tunnel.src_ip tunnel.src_port tunnel.dest_ip tunnel.dest_port",
+        True,
+        "of a packet reassembled from fragments it is the connection itself (port 0);"
+        " a real tunnel's ends are other addresses, and stay",
+    ),
+    Place(
+        "src_ip dest_ip (ICMP error)",
+        True,
+        "the error belongs to the quoted connection: an end"
+        " of it is corrected, a router on the way stays",
+    ),
+    Place("ether vlan in_iface", False, "the leg's own link layer; no header tells the true one"),
+    Place("packet payload payload_printable stream", False, "evidence, to the byte"),
+    Place("alert.xff http.xff", False, "the client's claim in its own stream"),
+    Place(
+        "alert.rule alert.metadata metadata.flowbits metadata.flowints metadata.flowvars",
+        False,
+        "text and variables of the rule's author",
+    ),
+    Place(
+        "http.hostname http.url http.http_port http.http_refer http.*_headers",
+        False,
+        "what the client wrote",
+    ),
+    Place(
+        "dns.queries dns.answers dns.grouped tls.sni tls.subject tls.san quic.sni", False, "content"
+    ),
+    Place(
+        "ftp.dynamic_port ftp.reply",
+        False,
+        "the peers' own agreement on another connection,"
+        " which has its own events, and its own record if it is proxied",
+    ),
+    Place(
+        "ftp_data.* tftp.* nfs.* rpc.* smb.* dcerpc.* rdp.* rfb.* mqtt.* pgsql.* krb5.*",
+        False,
+        "content; their events carry the 5-tuple at the root only",
+    ),
+    Place("sip.uri sip.request_line smtp.helo smtp.mail_from email.*", False, "content"),
+    Place(
+        "dhcp.*_ip dhcp.routers dhcp.dns_servers ike.* snmp.* bittorrent_dht.nodes",
+        False,
+        "content of datagrams, which no proxied leg carries",
+    ),
+    Place("dnp3.src dnp3.dst modbus.* enip.*", False, "link addresses of the protocol, not IP"),
+    Place(
+        "fileinfo.* files.* anomaly.* frame.* drop.* tcp.* netflow.*",
+        False,
+        "hold no address; netflow has one event for each direction, told apart at the root",
+    ),
+    Place("stats.* engine.*", False, "of the sensor, not of a connection"),
+)
+
+# Events about a whole flow tell its start under their own name.
+_FLOW_OBJECTS: Final = ("flow", "netflow")
+
+
+class Clock:
+    """Parses EVE timestamps to nanoseconds, fast for the many that share a second."""
+
+    def __init__(self, max_seconds: int = 4096) -> None:
+        self._seconds: dict[tuple[str, str], int] = {}
+        self._max = max_seconds
+
+    def parse(self, text: object) -> int | None:
+        """Nanoseconds since 1970 in UTC, or None for what is no `%Y-%m-%dT%H:%M:%S.%f%z`."""
+        if type(text) is not str:
+            return None
+        # Suricata writes six digits always; anything else is rare and takes the general way.
+        fraction = text[20:26]
+        if len(text) != 31 or text[19] != "." or not (fraction.isascii() and fraction.isdigit()):
+            return _parse_time(text)
+        key = (text[:19], text[26:])
+        seconds = self._seconds.get(key)
+        if seconds is None:
+            whole = _parse_time(text[:19] + text[26:])
+            if whole is None:
+                return None
+            if len(self._seconds) >= self._max:
+                self._seconds.clear()
+            seconds = self._seconds[key] = whole
+        return seconds + int(fraction) * 1000
+
+
+def _parse_time(text: str) -> int | None:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.tzinfo is None:
+        return None
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def flow_start(event: Event) -> object:
+    """The start that the event tells of its flow, as text, or None."""
+    for name in _FLOW_OBJECTS:
+        value = event.get(name)
+        if type(value) is dict and "start" in value:
+            return value["start"]
+    return None
+
+
+def vlan_tags(event: Event) -> tuple[int, ...]:
+    """The event's VLAN tags, outermost first; what is no list of numbers has none."""
+    tags = event.get("vlan")
+    if type(tags) is not list or not all(type(tag) is int for tag in tags):
+        return ()
+    return tuple(tags)
+
+
+@lru_cache(maxsize=65_536)
+def eve_ip(ip: str) -> str:
+    """An address as Suricata spells it: IPv6 in full, so that a SIEM sees one text for it."""
+    return ipaddress.IPv6Address(ip).exploded if ":" in ip else ip
+
+
+@lru_cache(maxsize=65_536)
+def _canonical(ip: str) -> str:
+    return str(ipaddress.ip_address(ip))
+
+
+class Roles(NamedTuple):
+    """The two ends of a connection: as observed on the leg, and as they truly are.
+
+    Observed addresses are in canonical text, true ones as Suricata spells them.
+    """
+
+    client: End
+    server: End
+    true_client: End
+    true_server: End
+
+    def end(self, ip: object, port: object) -> End | None:
+        """The true end in the place of an observed one, None if it is neither.
+
+        Without a port (None or 0) the address alone decides, unless both ends share it.
+        """
+        if type(ip) is not str:
+            return None
+        if ":" in ip:
+            try:
+                ip = _canonical(ip)
+            except ValueError:
+                return None
+        if port is None or port == 0:
+            if self.client[0] == self.server[0]:
+                return None
+            is_client, is_server = ip == self.client[0], ip == self.server[0]
+        else:
+            is_client, is_server = (ip, port) == self.client, (ip, port) == self.server
+        if is_client:
+            return self.true_client
+        return self.true_server if is_server else None
+
+
+def roles(record: Record) -> Roles | None:
+    """The ends of `record`'s connection, None if no header told the true ones."""
+    true = record.true
+    if true is None:
+        return None
+    observed = record.observed
+    return Roles(
+        (observed.src_ip, observed.src_port),
+        (observed.dest_ip, observed.dest_port),
+        (eve_ip(true.src_ip), true.src_port),
+        (eve_ip(true.dest_ip), true.dest_port),
+    )
+
+
+def corrections(event: Event, match: Match, seed: int) -> Changes:
+    """What must stand in `event` instead, place by place; nothing if all is true already.
+
+    `event` was matched by its root's tuple, or, for an ICMP error, by its flow's.
+    """
+    if match.by == "true":
+        return []
+    ends = roles(match.record)
+    if ends is None:
+        return []
+    changes: Changes = []
+    # The root: its direction is the match's.
+    if "src_port" in event:
+        source, target = ends.true_client, ends.true_server
+        if match.reversed:
+            source, target = target, source
+        changes += (
+            (("src_ip",), source[0]),
+            (("src_port",), source[1]),
+            (("dest_ip",), target[0]),
+            (("dest_port",), target[1]),
+        )
+    else:
+        for key in ("src_ip", "dest_ip"):
+            end = ends.end(event.get(key), None)
+            if end is not None:
+                changes.append(((key,), end[0]))
+    # Objects that name both ends by themselves.
+    for name in ("flow", "tunnel"):
+        value = event.get(name)
+        if type(value) is dict and "src_ip" in value:
+            _both_ends(name, value, ends, changes)
+    # A rule's target.
+    alert = event.get("alert")
+    if type(alert) is dict:
+        for name in ("source", "target"):
+            value = alert.get(name)
+            if type(value) is dict:
+                _one_end(("alert", name), value, ("ip", "port"), ends, changes)
+    if "community_id" in event:
+        client, server = ends.true_client, ends.true_server
+        changes.append((("community_id",), community_id(*client, *server, seed=seed)))
+    return changes
+
+
+def _both_ends(name: str, value: Event, ends: Roles, changes: Changes) -> None:
+    source = ends.end(value.get("src_ip"), value.get("src_port"))
+    target = ends.end(value.get("dest_ip"), value.get("dest_port"))
+    if source is not None and target is not None:
+        _one_end((name,), value, ("src_ip", "src_port"), ends, changes)
+        _one_end((name,), value, ("dest_ip", "dest_port"), ends, changes)
+
+
+def _one_end(
+    path: Path, value: Event, keys: tuple[str, str], ends: Roles, changes: Changes
+) -> None:
+    ip, port = keys
+    end = ends.end(value.get(ip), value.get(port))
+    if end is None:
+        return
+    changes.append(((*path, ip), end[0]))
+    # Port 0 is Suricata's word for a packet without ports (a fragment).
+    if value.get(port):
+        changes.append(((*path, port), end[1]))
+
+
+def peeltap_object(event: Event, match: Match, seed: int) -> Event:
+    """The `peeltap` member of a matched event: what was there before, and where it came from."""
+    record = match.record
+    observed: Event
+    if match.by == "true":
+        ends = record.observed
+        source, target = (ends.src_ip, ends.src_port), (ends.dest_ip, ends.dest_port)
+        if match.reversed:
+            source, target = target, source
+        observed = {
+            "src_ip": eve_ip(source[0]),
+            "src_port": source[1],
+            "dest_ip": eve_ip(target[0]),
+            "dest_port": target[1],
+        }
+        if "community_id" in event:
+            observed["community_id"] = community_id(*source, *target, seed=seed)
+    else:
+        observed = {
+            key: event[key]
+            for key in ("src_ip", "src_port", "dest_ip", "dest_port", "community_id")
+            if key in event
+        }
+    return {
+        "observed": observed,
+        "flow": record.id,
+        "codec": record.codecs,
+        "verdict": record.verdict,
+        "confidence": match.confidence,
+    }
