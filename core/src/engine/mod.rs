@@ -225,7 +225,9 @@ impl Engine {
     pub fn advance(&mut self, now: Nanos, out: &mut impl Output) {
         self.now = self.now.max(now);
         self.end_holds(out);
-        self.sweep(out);
+        if self.now >= self.next_sweep {
+            self.sweep(out);
+        }
     }
 
     /// The end of the input: everything that waits leaves. Connections stay in the table until
@@ -307,7 +309,7 @@ impl Engine {
     }
 
     /// A TCP segment.
-    #[inline]
+    #[inline(always)]
     fn tcp(
         &mut self,
         slot: u64,
@@ -698,7 +700,7 @@ fn note_end(connection: &mut Connection, flags: u8, to_server: bool) {
 
 /// A packet of a decided connection: out of the engine.
 #[allow(clippy::too_many_arguments)]
-#[inline]
+#[inline(always)]
 fn treat(
     connection: &mut Connection,
     to_server: bool,
