@@ -15,7 +15,7 @@ use crate::header::{AnyCodec, Codec, CodecSpec, Parse, Truth};
 
 create_exception!(
     peeltap_core,
-    MalformedHeader,
+    MalformedHeaderError,
     PyValueError,
     "The bytes began as the codec's format and then broke the rule that the message names."
 );
@@ -52,7 +52,7 @@ pub fn parse_header<'py>(
             return Ok(Some(answer));
         }
         Ok(Parse::Header(found)) => found,
-        Err(malformed) => return Err(MalformedHeader::new_err(malformed.0)),
+        Err(malformed) => return Err(MalformedHeaderError::new_err(malformed.0)),
     };
     answer.set_item("complete", true)?;
     answer.set_item("codec", codec.name())?;
