@@ -98,7 +98,7 @@ class Replay:
     def warnings(self) -> list[str]:
         """One sentence for each thing that a person should know, such as a truncated input."""
 
-class MalformedHeader(ValueError):
+class MalformedHeaderError(ValueError):
     """The bytes began as the codec's format and then broke the rule that the message names."""
 
 def parse_header(codec: bytes, stream: bytes) -> dict[str, Any] | None:
@@ -106,13 +106,13 @@ def parse_header(codec: bytes, stream: bytes) -> dict[str, Any] | None:
 
     ``codec`` is one object of the engine configuration's ``codecs``, as JSON.
 
-    Returns ``None`` if these bytes cannot become a header of this codec; ``{"complete": False}`` if
-    all bytes so far fit and more are needed; else ``{"complete": True, "codec": name, "start":
+    Returns ``None`` if these bytes cannot become a header of this codec; ``{"complete": False}``
+    if all bytes so far fit and more are needed; else ``{"complete": True, "codec": name, "start":
     offset of the header's first byte, "length": bytes, "true": {"src_ip", "src_port", "dest_ip",
     "dest_port"} | None, "tlvs": what else the header says}``.
 
-    Raises ``MalformedHeader``, and ``ValueError`` if ``codec`` is not a codec; the message names the
-    key.
+    Raises ``MalformedHeaderError``, and ``ValueError`` if ``codec`` is not a codec; the message
+    names the key.
     """
 
 def emit_header(
