@@ -1,8 +1,38 @@
 //! Packet in, packets out, flow records. Sans-IO: opens nothing, reads no clock.
+//!
+//! A packet's way: [`crate::wire::packet::parse`] -> the connection, found in the tracker or admitted
+//! by the rules (`admit`) -> if its header is not known yet, the packet waits (`wait`) -> numbers
+//! mapped and header bytes taken out (`strip`) -> true addresses written (`restore`) -> cut to
+//! segments (`superframe`). Fragments are put together first (`fragments`); ICMP errors have their
+//! quote mapped (`icmp`). What is remembered of a connection becomes a line of JSON (`record`).
 
+mod admit;
 mod config;
+mod fragments;
+mod icmp;
+mod record;
+mod restore;
+mod rules;
+mod stats;
+mod strip;
+mod superframe;
+mod wait;
 
-pub use config::{Config, ConfigError};
+use std::collections::{HashMap, VecDeque};
+
+pub use config::{Config, ConfigError, Limits, Mode, Policy, Superframes};
+pub use rules::{Net, Rule, Rules};
+pub use stats::{Dropped, Event, Merged, Stats};
+
+use crate::connection::{fact, Connection, State};
+use crate::header::Codec;
+use crate::tracker::{Id, Key, Tracker};
+use crate::wire::packet::{self, Kind, Segment};
+use crate::wire::tcp::flag;
+
+use fragments::{Fragments, Joined, Waiting};
+use restore::Ends;
+use strip::Stripped;
 
 /// Nanoseconds since the Unix epoch.
 pub type Nanos = u64;
@@ -59,7 +89,7 @@ pub trait Output {
 /// What became of a frame that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The frame is the packet, untouched.
+    /// The whole frame is the packet, its length unchanged.
     Pass,
     /// `frame[start..end]` is the packet, rewritten in place.
     Rewritten {
@@ -76,4 +106,732 @@ pub enum Fate {
     Gone,
     /// The engine took a copy; `emit` and `settle` will name the slot later.
     Held,
+}
+
+/// When a connection's hold has to end.
+struct Deadline {
+    at: Nanos,
+    key: Key,
+    stamp: u64,
+}
+
+/// The engine.
+pub struct Engine {
+    config: Config,
+    tracker: Tracker,
+    stats: Stats,
+    fragments: Fragments,
+    /// Holds that are under way, by when they end; those that ended early are skipped.
+    deadlines: VecDeque<Deadline>,
+    /// Bytes that wait.
+    held_bytes: usize,
+    stamp: u64,
+    /// The latest time seen.
+    now: Nanos,
+    /// When entries are next looked at for expiry.
+    next_sweep: Nanos,
+    since_sweep: u32,
+    /// True 5-tuples in use, in restore mode.
+    true_tuples: HashMap<Key, u32>,
+    records: Vec<u8>,
+    /// Connections that are still to be closed after the end of the input, the last one first.
+    closing: Vec<(Nanos, Id)>,
+}
+
+/// Seconds as configured, in nanoseconds.
+fn nanos(seconds: f64) -> Nanos {
+    (seconds * 1e9) as Nanos
+}
+
+/// Entries looked at in one sweep of the table, and the packets and the time between two sweeps.
+const SWEEP_ENTRIES: usize = 512;
+const SWEEP_PACKETS: u32 = 1024;
+const SWEEP_NANOS: Nanos = 1_000_000_000;
+
+impl Engine {
+    /// An engine with empty tables.
+    #[must_use]
+    pub fn new(config: Config) -> Engine {
+        let mut stats = Stats::default();
+        stats.codecs = vec![0; config.codecs.len()];
+        Engine {
+            tracker: Tracker::new(config.limits.connections, config.limits.half_open),
+            stats,
+            fragments: Fragments::default(),
+            deadlines: VecDeque::new(),
+            held_bytes: 0,
+            stamp: 0,
+            now: 0,
+            next_sweep: 0,
+            since_sweep: 0,
+            true_tuples: HashMap::new(),
+            records: Vec::new(),
+            closing: Vec::new(),
+            config,
+        }
+    }
+
+    /// Takes a frame. Slots have to grow from call to call. The frame may be changed, whatever the
+    /// answer; where it is [`Fate::Pass`] or [`Fate::Rewritten`] it holds the result.
+    ///
+    /// Packets that waited for this one leave through `out` first.
+    #[inline]
+    pub fn push(
+        &mut self,
+        slot: u64,
+        meta: &Meta,
+        frame: &mut [u8],
+        out: &mut impl Output,
+    ) -> Fate {
+        self.stats.input += 1;
+        if meta.ts > self.now {
+            self.now = meta.ts;
+        }
+        self.since_sweep += 1;
+        if self.since_sweep >= SWEEP_PACKETS || self.now >= self.next_sweep {
+            self.sweep(out);
+        }
+        if self
+            .deadlines
+            .front()
+            .is_some_and(|deadline| deadline.at <= self.now)
+        {
+            self.end_holds(out);
+        }
+        let fate = match packet::parse(frame, meta.link) {
+            Kind::Tcp(segment) => self.tcp(slot, meta, frame, segment, out),
+            Kind::Fragment { ip, vlan } => {
+                let (src, dst) = ip.addresses(frame);
+                if self.config.rules.concern(&src, &dst) {
+                    self.fragment(slot, meta, frame, &ip, vlan, out)
+                } else {
+                    self.other()
+                }
+            }
+            Kind::Icmp { ip, vlan } => self.icmp(frame, &ip, vlan, meta),
+            Kind::Malformed => {
+                self.stats.note(Event::MalformedPacket);
+                self.other()
+            }
+            Kind::Other => self.other(),
+        };
+        if let Fate::Pass | Fate::Rewritten { .. } = fate {
+            self.stats.emit(1);
+        }
+        fate
+    }
+
+    /// Tells the engine what time it is: holds that are due end, silent connections expire.
+    pub fn advance(&mut self, now: Nanos, out: &mut impl Output) {
+        self.now = self.now.max(now);
+        self.end_holds(out);
+        self.sweep(out);
+    }
+
+    /// The end of the input: everything that waits leaves. Connections stay in the table until
+    /// [`Engine::close_some`].
+    pub fn finish(&mut self, out: &mut impl Output) {
+        self.release_fragments(Nanos::MAX, out);
+        while let Some(deadline) = self.deadlines.pop_front() {
+            self.end_hold(&deadline, Event::HoldTimeout, out);
+        }
+    }
+
+    /// Closes up to `count` connections, the oldest first, and makes their records; `false` when none
+    /// are left. Those that have not ended have `"end": null`. To be called after
+    /// [`Engine::finish`], with [`Engine::take_records`] in between, so that a million records need
+    /// not lie in memory at once.
+    pub fn close_some(&mut self, count: usize, out: &mut impl Output) -> bool {
+        if self.closing.is_empty() {
+            self.closing = self.tracker.all();
+            self.closing.sort_unstable_by(|a, b| b.cmp(a));
+        }
+        for _ in 0..count {
+            let Some((_, id)) = self.closing.pop() else {
+                break;
+            };
+            let ended = self.tracker.get(id).is_closed();
+            self.close(id, ended, out);
+        }
+        !self.closing.is_empty()
+    }
+
+    /// The records made since the last call: JSON lines.
+    pub fn take_records(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.records)
+    }
+
+    /// How many bytes of records wait to be taken.
+    #[must_use]
+    pub fn records_len(&self) -> usize {
+        self.records.len()
+    }
+
+    /// The counters.
+    #[must_use]
+    pub fn stats(&self) -> &Stats {
+        &self.stats
+    }
+
+    /// The counters and the size of the table, as JSON.
+    #[must_use]
+    pub fn stats_json(&self) -> serde_json::Map<String, serde_json::Value> {
+        let names: Vec<&str> = self
+            .config
+            .codecs
+            .iter()
+            .map(|codec| codec.name())
+            .collect();
+        let mut all = self.stats.to_json(&names);
+        all.insert("tracked".into(), self.tracker.len().into());
+        all.insert("tracked_peak".into(), self.tracker.peak().into());
+        all.insert("half_open".into(), self.tracker.half_open().into());
+        all.insert("held_bytes".into(), self.held_bytes.into());
+        all.insert(
+            "bytes_per_connection".into(),
+            self.tracker.bytes_per_connection().into(),
+        );
+        all
+    }
+
+    /// A frame that belongs to no connection.
+    #[inline]
+    fn other(&mut self) -> Fate {
+        match self.config.other {
+            Policy::Pass => Fate::Pass,
+            Policy::Drop => {
+                self.stats.drop(Dropped::Other);
+                Fate::Gone
+            }
+        }
+    }
+
+    /// A TCP segment.
+    #[inline]
+    fn tcp(
+        &mut self,
+        slot: u64,
+        meta: &Meta,
+        frame: &mut [u8],
+        segment: Segment,
+        out: &mut impl Output,
+    ) -> Fate {
+        let (key, from_low) = Key::of(&segment, frame);
+        let flags = segment.flags(frame);
+        let found = self.tracker.find(&key);
+        let mut id = match found {
+            Some(id) => id,
+            None => match self.admit(key, from_low, &segment, frame, meta.ts, out) {
+                Some(id) => id,
+                None => return self.other(),
+            },
+        };
+        let connection = self.tracker.get_mut(id);
+        let to_server = from_low == connection.is(fact::CLIENT_IS_LOW);
+
+        if found.is_some() {
+            let is_syn = flags & (flag::SYN | flag::ACK) == flag::SYN;
+            if is_syn && to_server && segment.seq(frame) != connection.isn {
+                self.renew(id, segment.seq(frame), meta.ts, out);
+            } else if connection.is(fact::EARLIER)
+                && is_of_earlier(connection, &segment, frame, to_server)
+            {
+                return self.earlier(slot, id, to_server, meta, frame, segment, out);
+            }
+        }
+
+        let connection = self.tracker.get_mut(id);
+        let payload = segment.payload_len();
+        connection.count(to_server, payload, meta.ts);
+        if id.is_half_open() {
+            if flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !to_server {
+                connection.set(fact::SYN_ACK);
+            } else if flags & flag::SYN == 0
+                && (payload > 0 || (to_server && connection.is(fact::SYN_ACK)))
+            {
+                id = self.promote(id, out);
+            }
+        }
+        strip::complete_checksum(&segment, frame, meta, &mut self.stats);
+        let connection = self.tracker.get_mut(id);
+        if to_server && (payload > 0 || flags & flag::FIN != 0) {
+            let begin = segment.seq(frame).plus(u32::from(flags & flag::SYN != 0));
+            connection.note_client_end(begin.plus(payload as u32));
+        }
+        if connection.state.is_undecided() {
+            return self.undecided(slot, id, to_server, meta, frame, segment, out);
+        }
+        if flags & (flag::FIN | flag::RST) != 0 {
+            note_end(connection, flags, to_server);
+        }
+        if to_server && payload > 0 && !connection.is(fact::LOOKED) {
+            self.look_for_forgery(id, &segment, frame);
+        }
+        let Engine {
+            tracker,
+            stats,
+            config,
+            ..
+        } = self;
+        treat(
+            tracker.get_mut(id),
+            to_server,
+            slot,
+            meta,
+            frame,
+            segment,
+            config,
+            stats,
+            out,
+        )
+    }
+
+    /// A packet of the connection that used the same 5-tuple before.
+    #[allow(clippy::too_many_arguments)]
+    #[cold]
+    fn earlier(
+        &mut self,
+        slot: u64,
+        id: Id,
+        to_server: bool,
+        meta: &Meta,
+        frame: &mut [u8],
+        segment: Segment,
+        out: &mut impl Output,
+    ) -> Fate {
+        self.stats.note(Event::EarlierEpoch);
+        strip::complete_checksum(&segment, frame, meta, &mut self.stats);
+        let Engine {
+            tracker,
+            stats,
+            config,
+            ..
+        } = self;
+        let connection = tracker.get_mut(id);
+        let Some(earlier) = connection
+            .extra
+            .as_mut()
+            .and_then(|extra| extra.earlier.as_mut())
+        else {
+            return Fate::Pass;
+        };
+        earlier.count(to_server, segment.payload_len(), meta.ts);
+        let flags = segment.flags(frame);
+        if to_server {
+            earlier.note_client_end(segment.seq(frame).plus(segment.payload_len() as u32));
+        }
+        note_end(earlier, flags, to_server);
+        treat(
+            earlier, to_server, slot, meta, frame, segment, config, stats, out,
+        )
+    }
+
+    /// A fragment of a datagram between the ends of a leg.
+    fn fragment(
+        &mut self,
+        slot: u64,
+        meta: &Meta,
+        frame: &[u8],
+        ip: &crate::wire::ip::Ip,
+        vlan: [u16; 2],
+        out: &mut impl Output,
+    ) -> Fate {
+        let joined = self.fragments.push(slot, meta, frame, ip, vlan);
+        let overlaps = self.fragments.take_overlaps();
+        self.stats.note_many(Event::FragmentOverlap, overlaps);
+        match joined {
+            Joined::Waits => {
+                self.stats.held += 1;
+                let capacity = self.config.limits.fragments;
+                if self.fragments.len() > capacity {
+                    self.release_fragments(0, out);
+                }
+                Fate::Held
+            }
+            Joined::Hopeless(parts) => {
+                self.stats.held += 1;
+                self.let_go(parts, slot, out);
+                Fate::Emitted
+            }
+            Joined::Whole(mut whole, parts) => self.whole(slot, meta, &mut whole, parts, out),
+        }
+    }
+
+    /// A datagram that came together, under the slot of its last fragment.
+    fn whole(
+        &mut self,
+        slot: u64,
+        meta: &Meta,
+        whole: &mut [u8],
+        parts: Vec<Waiting>,
+        out: &mut impl Output,
+    ) -> Fate {
+        let meta = Meta {
+            orig_len: whole.len() as u32,
+            ..*meta
+        };
+        let tracked = match packet::parse(whole, meta.link) {
+            Kind::Tcp(segment) => {
+                let (key, from_low) = Key::of(&segment, whole);
+                let known = self.tracker.find(&key).is_some()
+                    || self.matches(&key, from_low, segment.flags(whole)).is_some();
+                known.then_some(segment)
+            }
+            _ => None,
+        };
+        let Some(segment) = tracked else {
+            self.stats.held += 1;
+            self.let_go(parts, slot, out);
+            return Fate::Emitted;
+        };
+        for part in parts.iter().filter(|part| part.slot != slot) {
+            self.stats.held -= 1;
+            self.stats.merge(Merged::Fragment);
+            out.settle(part.slot);
+        }
+        match self.tcp(slot, &meta, whole, segment, out) {
+            Fate::Pass => out.emit(slot, &meta, whole),
+            Fate::Rewritten {
+                start,
+                end,
+                orig_len,
+            } => {
+                out.emit(slot, &Meta { orig_len, ..meta }, &whole[start..end]);
+            }
+            other => return other,
+        }
+        self.stats.emit(1);
+        Fate::Emitted
+    }
+
+    /// Fragments that are passed on as they came. `current` is the slot being pushed.
+    fn let_go(&mut self, parts: Vec<Waiting>, current: u64, out: &mut impl Output) {
+        self.stats
+            .note_many(Event::FragmentsReleased, parts.len() as u64);
+        for part in parts {
+            self.stats.held -= 1;
+            match self.config.other {
+                Policy::Pass => {
+                    self.stats.emit(1);
+                    out.emit(part.slot, &part.meta, &part.frame);
+                }
+                Policy::Drop => self.stats.drop(Dropped::Other),
+            }
+            if part.slot != current {
+                out.settle(part.slot);
+            }
+        }
+    }
+
+    /// Lets go of fragments that wait since before `since`, and of the oldest ones over the limit.
+    fn release_fragments(&mut self, since: Nanos, out: &mut impl Output) {
+        let capacity = self.config.limits.fragments;
+        while let Some(parts) = self.fragments.expire(since, capacity) {
+            self.let_go(parts, u64::MAX, out);
+        }
+    }
+
+    /// An ICMP message: mapped if it quotes a tracked packet.
+    fn icmp(
+        &mut self,
+        frame: &mut [u8],
+        outer: &crate::wire::ip::Ip,
+        vlan: [u16; 2],
+        meta: &Meta,
+    ) -> Fate {
+        let Some(quote) = icmp::quote(frame, outer) else {
+            return self.other();
+        };
+        let (key, from_low) = quote.key(frame, vlan);
+        let Some(id) = self.tracker.find(&key) else {
+            return self.other();
+        };
+        let connection = self.tracker.get(id);
+        let to_server = from_low == connection.is(fact::CLIENT_IS_LOW);
+        let restored = connection.is(fact::RESTORE) && connection.state == State::Stripped;
+        let ends =
+            Ends::of(connection, to_server).filter(|ends| restored && ends.is_v6() == outer.v6);
+        if connection.removed == 0 && ends.is_none() {
+            return Fate::Pass;
+        }
+        self.stats.note(Event::IcmpMapped);
+        let end = icmp::map(connection, to_server, &quote, outer, frame, ends.as_ref());
+        if end == frame.len() {
+            return Fate::Pass;
+        }
+        let gone = (frame.len() - end) as u32;
+        Fate::Rewritten {
+            start: 0,
+            end,
+            orig_len: meta.orig_len.saturating_sub(gone),
+        }
+    }
+
+    /// Looks at some entries of the table and closes those that were silent for too long.
+    #[cold]
+    fn sweep(&mut self, out: &mut impl Output) {
+        self.since_sweep = 0;
+        self.next_sweep = self.now.saturating_add(SWEEP_NANOS);
+        let limits = self.config.limits;
+        self.release_fragments(self.now.saturating_sub(nanos(limits.fragment_seconds)), out);
+        let (idle, half, closed) = (
+            nanos(limits.idle_seconds),
+            nanos(limits.half_open_seconds),
+            nanos(limits.closed_seconds),
+        );
+        let now = self.now;
+        let mut with_earlier = Vec::new();
+        let expired = self.tracker.sweep(SWEEP_ENTRIES, |connection, half_open| {
+            let silent = now.saturating_sub(connection.last_seen());
+            let earlier = connection
+                .extra
+                .as_ref()
+                .and_then(|extra| extra.earlier.as_ref());
+            if earlier.is_some_and(|e| now.saturating_sub(e.last_seen()) > closed) {
+                with_earlier.push(connection.key);
+            }
+            silent
+                > if connection.is_closed() {
+                    closed
+                } else if half_open {
+                    half
+                } else {
+                    idle
+                }
+        });
+        for id in expired {
+            self.close(id, true, out);
+        }
+        for key in with_earlier {
+            if let Some(id) = self.tracker.find(&key) {
+                self.drop_earlier(id);
+            }
+        }
+    }
+
+    /// Takes a connection out of the table: what waits leaves, its record is made.
+    fn close(&mut self, id: Id, ended: bool, out: &mut impl Output) {
+        if self.tracker.get(id).state == State::Vacant {
+            return;
+        }
+        if self.tracker.get(id).is(fact::HOLDING) {
+            self.give_up(id, u64::MAX, out);
+        }
+        self.drop_earlier(id);
+        let mut connection = self.tracker.remove(id);
+        if connection.state.is_undecided() {
+            self.stats.decide(connection.state.verdict());
+        }
+        self.forget_true_tuple(&connection);
+        let end = ended.then(|| connection.last_seen());
+        self.record(&mut connection, end);
+    }
+
+    /// Makes the record of a connection's earlier epoch and forgets it.
+    fn drop_earlier(&mut self, id: Id) {
+        let connection = self.tracker.get_mut(id);
+        if !connection.is(fact::EARLIER) {
+            return;
+        }
+        connection.unset(fact::EARLIER);
+        let earlier = connection
+            .extra
+            .as_mut()
+            .and_then(|extra| extra.earlier.take());
+        if let Some(mut earlier) = earlier {
+            let end = earlier.last_seen();
+            self.forget_true_tuple(&earlier);
+            self.record(&mut earlier, Some(end));
+        }
+    }
+
+    fn record(&mut self, connection: &mut Connection, end: Option<Nanos>) {
+        if self.config.records {
+            record::write(&mut self.records, connection, &self.config.codecs, end);
+        }
+    }
+}
+
+/// Whether a packet belongs to the earlier use of a connection's 5-tuple.
+#[cold]
+fn is_of_earlier(
+    connection: &Connection,
+    segment: &Segment,
+    frame: &[u8],
+    to_server: bool,
+) -> bool {
+    let Some(earlier) = connection
+        .extra
+        .as_ref()
+        .and_then(|extra| extra.earlier.as_ref())
+    else {
+        return false;
+    };
+    // A client's packet is placed by its sequence number, a server's by what it acknowledges.
+    let number = if to_server {
+        segment.seq(frame)
+    } else if segment.flags(frame) & flag::ACK != 0 {
+        segment.ack(frame)
+    } else {
+        return false;
+    };
+    !connection.is_near(number) && earlier.is_near(number)
+}
+
+/// Remembers FIN and RST.
+#[inline(always)]
+fn note_end(connection: &mut Connection, flags: u8, to_server: bool) {
+    if flags & flag::RST != 0 {
+        connection.set(fact::RST);
+    }
+    if flags & flag::FIN != 0 {
+        connection.set(if to_server {
+            fact::CLIENT_FIN
+        } else {
+            fact::SERVER_FIN
+        });
+    }
+}
+
+/// A packet of a decided connection: out of the engine.
+#[allow(clippy::too_many_arguments)]
+#[inline]
+fn treat(
+    connection: &mut Connection,
+    to_server: bool,
+    slot: u64,
+    meta: &Meta,
+    frame: &mut [u8],
+    segment: Segment,
+    config: &Config,
+    stats: &mut Stats,
+    out: &mut impl Output,
+) -> Fate {
+    if connection.is(fact::DROP) {
+        stats.drop(Dropped::Midstream);
+        return Fate::Gone;
+    }
+    let was_end = segment.ip.end;
+    let stripped = if to_server {
+        strip::to_server(connection, segment, frame, meta, stats)
+    } else {
+        strip::to_client(connection, segment, frame, meta, stats)
+    };
+    let Stripped::Packet { start, segment } = stripped else {
+        stats.merge(Merged::Header);
+        return Fate::Gone;
+    };
+    // Ethernet padding lies behind the IP packet's end.
+    let end = frame.len().min(start + segment.ip.end);
+    let mut orig_len = meta.orig_len;
+    if end - start != frame.len() {
+        let padding = (meta.orig_len as usize).saturating_sub(was_end);
+        let taken = was_end - segment.ip.end;
+        orig_len = meta.orig_len.saturating_sub((padding + taken) as u32);
+    }
+
+    let restores = connection.is(fact::RESTORE) && connection.state == State::Stripped;
+    if restores {
+        if let Some(ends) = Ends::of(connection, to_server) {
+            if ends.is_v6() != segment.ip.v6 {
+                let (new, segment) = restore::rebuild(&ends, &segment, &frame[start..end], meta);
+                let grown = i64::from(orig_len) + new.len() as i64 - (end - start) as i64;
+                let meta = Meta {
+                    orig_len: u32::try_from(grown).unwrap_or(0),
+                    ..*meta
+                };
+                let frames = leave(connection, slot, &meta, &new, &segment, config, stats, out);
+                stats.emit(frames);
+                return Fate::Emitted;
+            }
+            restore::rewrite(&ends, &segment, &mut frame[start..end], meta);
+        }
+    }
+    if config.superframes == Superframes::Segment && segment.payload_len() > MIN_SEGMENT {
+        let size = segment_size(connection, &segment, meta);
+        if segment.payload_len() > size {
+            let meta = Meta { orig_len, ..*meta };
+            let frames = leave(
+                connection,
+                slot,
+                &meta,
+                &frame[start..end],
+                &segment,
+                config,
+                stats,
+                out,
+            );
+            stats.emit(frames);
+            return Fate::Emitted;
+        }
+    }
+    if start == 0 && end == frame.len() {
+        return Fate::Pass;
+    }
+    Fate::Rewritten {
+        start,
+        end,
+        orig_len,
+    }
+}
+
+/// No path has a maximum segment size below this (RFC 9293 section 3.7.1: 536).
+const MIN_SEGMENT: usize = 500;
+
+/// The payload bytes that a segment of this connection may have.
+fn segment_size(connection: &Connection, segment: &Segment, meta: &Meta) -> usize {
+    if meta.gso_size > 0 {
+        return usize::from(meta.gso_size);
+    }
+    let options = segment.payload - segment.ip.l4 - crate::wire::tcp::MIN_LEN;
+    let announced = connection
+        .extra
+        .as_ref()
+        .map_or(0, |extra| usize::from(extra.mss));
+    let mss = match announced {
+        0 if segment.ip.v6 => 1440,
+        0 => 1460,
+        announced => announced,
+    };
+    // Options take their space out of the announced size (RFC 6691).
+    mss.saturating_sub(options).max(MIN_SEGMENT)
+}
+
+/// Hands a finished packet over, cut to segments if that is asked for; returns how many frames.
+#[allow(clippy::too_many_arguments)]
+fn leave(
+    connection: &Connection,
+    slot: u64,
+    meta: &Meta,
+    frame: &[u8],
+    segment: &Segment,
+    config: &Config,
+    stats: &mut Stats,
+    out: &mut impl Output,
+) -> u64 {
+    if config.superframes == Superframes::Keep {
+        out.emit(slot, meta, frame);
+        return 1;
+    }
+    let size = segment_size(connection, segment, meta);
+    let frames = superframe::segment(segment, frame, meta, size, |piece| {
+        let orig_len = if piece.len() == frame.len() {
+            meta.orig_len
+        } else {
+            piece.len() as u32
+        };
+        out.emit(
+            slot,
+            &Meta {
+                orig_len,
+                gso_size: 0,
+                ..*meta
+            },
+            piece,
+        );
+    });
+    if frames > 1 {
+        stats.note(Event::SuperframeSegmented);
+    }
+    frames
 }

@@ -1,0 +1,62 @@
+# Peeltap: everything a person or the CI runs. The environment is .venv; scripts/setup.sh makes it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+export PATH := $(CURDIR)/.venv/bin:$(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+
+CARGO := cargo
+MANIFEST := --manifest-path core/Cargo.toml
+PYTHON_SOURCES := pipeline reassembly suricata fixtures tests bench
+PYTEST_WORKERS ?= 2
+
+.PHONY: help setup demo check test test-rust test-python bench coverage fixtures clean
+
+help: ## says what there is
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
+
+setup: ## makes .venv, builds the extension, installs what the tests need (as root)
+	@scripts/setup.sh test
+
+demo: ## a capture of real attacks: what Suricata reports without and with peeltap
+	@scripts/setup.sh demo
+	@peeltap demo
+
+check: ## linters and type checkers
+	@scripts/setup.sh test
+	ruff check .
+	ruff format --check .
+	mypy
+	$(CARGO) fmt $(MANIFEST) --check
+	$(CARGO) clippy $(MANIFEST) --all-targets --quiet -- -D warnings
+	$(CARGO) clippy $(MANIFEST) --features python --quiet -- -D warnings
+	lint-imports --no-cache
+	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; else echo 'shellcheck is not installed: left out'; fi
+
+test: check test-rust test-python ## everything that this machine can run; says what it left out
+	@scripts/setup.sh --check test || { echo 'The tests that need these were left out.'; [[ "$${CI:-}" != true ]]; }
+
+test-rust:
+	@if cargo nextest --version >/dev/null 2>&1; then \
+	  $(CARGO) nextest run $(MANIFEST) --no-fail-fast --status-level fail && $(CARGO) test $(MANIFEST) --doc --quiet; \
+	else \
+	  $(CARGO) test $(MANIFEST) --quiet; \
+	fi
+
+test-python:
+	pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+bench: ## measures peeltap beside cp, editcap, tcprewrite, dpkt and scapy
+	@scripts/setup.sh bench
+	@python -m bench
+
+coverage: ## lines and branches of Python, lines of Rust, into coverage/
+	@scripts/setup.sh test
+	@scripts/coverage.sh
+
+fixtures: ## records fixtures/captures anew, as root, in namespaces of its own
+	@scripts/setup.sh test
+	@python -m fixtures.record
+
+clean: ## removes what was built, not .venv
+	rm -rf build coverage .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	$(CARGO) clean $(MANIFEST)

@@ -1,0 +1,561 @@
+//! Connections whose header is not known yet: their packets wait, bounded in count, bytes and time.
+//!
+//! Once one packet of a connection waits, all that follow in either direction wait behind it, so that
+//! they leave in capture order.
+
+use crate::connection::{fact, Connection, HeldPacket, Hold, State};
+use crate::header::registry::AnyCodec;
+use crate::header::{Codec, Parse, Truth};
+use crate::tracker::Id;
+use crate::wire::packet::{self, Kind, Segment};
+use crate::wire::tcp::flag;
+
+use super::rules::Rule;
+use super::stats::{Dropped, Event};
+use super::{nanos, note_end, treat, Deadline, Engine, Fate, Meta, Output, Policy};
+
+/// A header that was found: codec, offset in the stream, length.
+#[derive(Clone, Copy, Debug)]
+struct Peeled {
+    codec: u8,
+    start: usize,
+    len: usize,
+}
+
+/// What the first bytes of a stream are.
+enum Decision {
+    /// It takes more of them to tell.
+    Wait,
+    /// No header.
+    Plain,
+    /// Not what was agreed.
+    Malformed(&'static str),
+    /// As many headers as the leg has.
+    Headers {
+        first: Peeled,
+        more: Vec<Peeled>,
+        truth: Option<Truth>,
+        forged: bool,
+    },
+}
+
+/// Bookkeeping of one held packet beside its bytes.
+const HELD_OVERHEAD: usize = std::mem::size_of::<HeldPacket>();
+
+/// Reads the headers at the front of a stream.
+fn decide(rule: &Rule, codecs: &[AnyCodec], stream: &[u8]) -> Decision {
+    let mut at = 0;
+    let mut first: Option<Peeled> = None;
+    let mut more = Vec::new();
+    let mut truth = None;
+    for _ in 0..rule.depth {
+        let mut waits = false;
+        let mut broken = None;
+        let mut found = None;
+        for codec in &rule.codecs {
+            match codecs[usize::from(*codec)].parse(&stream[at..]) {
+                Ok(Parse::Header(header)) => {
+                    found = Some((*codec, header));
+                    break;
+                }
+                Ok(Parse::NeedMore) => waits = true,
+                Ok(Parse::NotMine) => {}
+                Err(malformed) => broken = broken.or(Some(malformed.0)),
+            }
+        }
+        let Some((codec, header)) = found else {
+            return match (waits, broken, first) {
+                (true, ..) => Decision::Wait,
+                (_, Some(reason), _) => Decision::Malformed(reason),
+                (.., Some(_)) => Decision::Malformed("fewer headers than the leg's depth"),
+                _ if rule.required => Decision::Malformed("a header is required here"),
+                _ => Decision::Plain,
+            };
+        };
+        let peeled = Peeled {
+            codec,
+            start: at + header.start,
+            len: header.len,
+        };
+        at = peeled.start + peeled.len;
+        truth = header.truth;
+        match first {
+            None => first = Some(peeled),
+            Some(_) => more.push(peeled),
+        }
+    }
+    let Some(first) = first else {
+        return Decision::Plain;
+    };
+    let forged = at < stream.len() && is_header(rule, codecs, &stream[at..]);
+    Decision::Headers {
+        first,
+        more,
+        truth,
+        forged,
+    }
+}
+
+/// Whether a stream begins with a whole header that the leg knows.
+fn is_header(rule: &Rule, codecs: &[AnyCodec], stream: &[u8]) -> bool {
+    rule.codecs.iter().any(|codec| {
+        let parsed = codecs[usize::from(*codec)].parse(stream);
+        matches!(parsed, Ok(Parse::Header(_)))
+    })
+}
+
+impl Engine {
+    /// A packet of a connection whose header is not known.
+    #[allow(clippy::too_many_arguments)]
+    pub(super) fn undecided(
+        &mut self,
+        slot: u64,
+        id: Id,
+        to_server: bool,
+        meta: &Meta,
+        frame: &mut [u8],
+        segment: Segment,
+        out: &mut impl Output,
+    ) -> Fate {
+        let flags = segment.flags(frame);
+        let connection = self.tracker.get_mut(id);
+        note_end(connection, flags, to_server);
+        if connection.state == State::Unsure {
+            return self.unsure(slot, id, to_server, meta, frame, segment, out);
+        }
+        if flags & flag::SYN != 0 {
+            self.note_mss_again(id, &segment, frame, flags);
+        }
+
+        // 1. The usual case: the first data that comes is the whole header, and nothing waits.
+        let connection = self.tracker.get(id);
+        let holding = connection.is(fact::HOLDING);
+        let payload = segment.payload_len();
+        let begin = connection.offset(segment.seq(frame)) + i64::from(flags & flag::SYN != 0);
+        let rule = self.config.rules.get(connection.rule);
+        if to_server && payload > 0 && !holding && begin == 0 {
+            let decision = decide(rule, &self.config.codecs, segment.captured(frame));
+            if !matches!(decision, Decision::Wait) {
+                self.apply(id, decision, segment.captured(frame));
+                return self.decided(slot, id, to_server, meta, frame, segment, out);
+            }
+        }
+
+        // 2. Nothing waits, and this packet neither brings nor acknowledges client data.
+        let ack_of_data =
+            !to_server && flags & flag::ACK != 0 && connection.offset(segment.ack(frame)) > 0;
+        let restores = connection.is(fact::RESTORE);
+        let ends = flags & flag::RST != 0 || (to_server && flags & flag::FIN != 0);
+        let brings_data = to_server && payload > 0;
+        if !holding && !brings_data && !ack_of_data && !restores {
+            if ends {
+                self.set_state(id, State::Incomplete);
+            }
+            return self.decided(slot, id, to_server, meta, frame, segment, out);
+        }
+
+        // 3. It waits behind the others.
+        let limit = rule.header_bytes;
+        self.hold(id, slot, meta, frame, to_server);
+        let connection = self.tracker.get_mut(id);
+        let mut conflict = false;
+        let mut decision = Decision::Wait;
+        if let Some(hold) = connection
+            .extra
+            .as_mut()
+            .and_then(|extra| extra.hold.as_mut())
+        {
+            if brings_data {
+                let before = hold.stream.size();
+                conflict = hold.stream.insert(begin, segment.captured(frame), limit);
+                let grown = hold.stream.size() - before;
+                hold.bytes += grown;
+                self.held_bytes += grown;
+                let rule = self.config.rules.get(connection.rule);
+                decision = decide(rule, &self.config.codecs, hold.stream.prefix());
+            }
+        }
+        if conflict {
+            self.stats.note(Event::HeaderConflict);
+        }
+
+        // 4. Decided, or at its end, or over its limits.
+        let connection = self.tracker.get(id);
+        let (packets, bytes, prefix) = match connection.extra.as_ref().and_then(|e| e.hold.as_ref())
+        {
+            Some(hold) => (hold.packets.len(), hold.bytes, hold.stream.prefix()),
+            None => (0, 0, &[][..]),
+        };
+        let complete_end = begin + payload as i64 <= prefix.len() as i64;
+        let no_more_comes =
+            flags & flag::RST != 0 || (flags & flag::FIN != 0 && (!to_server || complete_end));
+        let limits = &self.config.limits;
+        let over = packets > limits.hold_packets || bytes > limits.hold_bytes;
+        if !matches!(decision, Decision::Wait) {
+            let stream = prefix.to_vec();
+            self.apply(id, decision, &stream);
+            self.release(id, slot, out);
+            Fate::Emitted
+        } else if no_more_comes {
+            self.give_up(id, slot, out);
+            Fate::Emitted
+        } else if over {
+            self.stats.note(Event::HoldLimit);
+            self.give_up(id, slot, out);
+            Fate::Emitted
+        } else {
+            self.shed(slot, out)
+        }
+    }
+
+    /// Ends the oldest holds while all of them together hold too much. `current` is the slot being
+    /// pushed, which waits unless its own connection's hold ends.
+    fn shed(&mut self, current: u64, out: &mut impl Output) -> Fate {
+        while self.held_bytes > self.config.limits.hold_total_bytes {
+            let Some(deadline) = self.deadlines.pop_front() else {
+                break;
+            };
+            if self.end_hold_of(&deadline, Event::HoldLimit, current, out) {
+                return Fate::Emitted;
+            }
+        }
+        Fate::Held
+    }
+
+    /// A packet of a connection whose beginning was not captured and whose client did not send yet.
+    #[allow(clippy::too_many_arguments)]
+    fn unsure(
+        &mut self,
+        slot: u64,
+        id: Id,
+        to_server: bool,
+        meta: &Meta,
+        frame: &mut [u8],
+        segment: Segment,
+        out: &mut impl Output,
+    ) -> Fate {
+        if to_server && segment.payload_len() > 0 {
+            let connection = self.tracker.get_mut(id);
+            let trusted = !connection.is(fact::UNTRUSTED);
+            let rule = self.config.rules.get(connection.rule);
+            let decision = decide(rule, &self.config.codecs, segment.captured(frame));
+            let first = segment.seq(frame);
+            connection.isn = first.minus(1);
+            connection.client_next = first.plus(segment.payload_len() as u32);
+            if trusted && matches!(decision, Decision::Headers { .. }) {
+                self.apply(id, decision, segment.captured(frame));
+            } else {
+                if self.config.midstream == Policy::Drop {
+                    connection.set(fact::DROP);
+                }
+                self.set_state(id, State::Midstream);
+            }
+            return self.decided(slot, id, to_server, meta, frame, segment, out);
+        }
+        if self.config.midstream == Policy::Drop {
+            self.stats.drop(Dropped::Midstream);
+            return Fate::Gone;
+        }
+        self.decided(slot, id, to_server, meta, frame, segment, out)
+    }
+
+    /// Treats a packet by what its connection has become.
+    #[allow(clippy::too_many_arguments)]
+    fn decided(
+        &mut self,
+        slot: u64,
+        id: Id,
+        to_server: bool,
+        meta: &Meta,
+        frame: &mut [u8],
+        segment: Segment,
+        out: &mut impl Output,
+    ) -> Fate {
+        let Engine {
+            tracker,
+            stats,
+            config,
+            ..
+        } = self;
+        treat(
+            tracker.get_mut(id),
+            to_server,
+            slot,
+            meta,
+            frame,
+            segment,
+            config,
+            stats,
+            out,
+        )
+    }
+
+    /// Counts what looks like one more header in the first segment behind the peeled ones, where that
+    /// segment came after the verdict. It is payload: the attacker's own.
+    #[cold]
+    pub(super) fn look_for_forgery(&mut self, id: Id, segment: &Segment, frame: &[u8]) {
+        let connection = self.tracker.get_mut(id);
+        connection.set(fact::LOOKED);
+        if connection.state != State::Stripped {
+            return;
+        }
+        if connection.offset(segment.seq(frame)) != i64::from(connection.boundary()) {
+            return;
+        }
+        let rule = self.config.rules.get(connection.rule);
+        if is_header(rule, &self.config.codecs, segment.captured(frame)) {
+            self.stats.note(Event::ForgedHeader);
+        }
+    }
+
+    fn note_mss_again(&mut self, id: Id, segment: &Segment, frame: &[u8], flags: u8) {
+        let mut connection = std::mem::replace(self.tracker.get_mut(id), Connection::vacant());
+        self.note_mss(&mut connection, segment, frame, flags);
+        *self.tracker.get_mut(id) = connection;
+    }
+
+    fn set_state(&mut self, id: Id, state: State) {
+        self.tracker.get_mut(id).state = state;
+        self.stats.decide(state.verdict());
+        if self.config.announce && self.config.records {
+            let Engine {
+                tracker,
+                config,
+                records,
+                ..
+            } = self;
+            super::record::write(records, tracker.get(id), &config.codecs, None);
+        }
+    }
+
+    /// Gives a connection its verdict. `stream` is its first bytes, from offset 0.
+    fn apply(&mut self, id: Id, decision: Decision, stream: &[u8]) {
+        let connection = self.tracker.get_mut(id);
+        match decision {
+            Decision::Wait => {}
+            Decision::Plain => self.set_state(id, State::Plain),
+            Decision::Malformed(reason) => {
+                connection.extra_mut().reason = Some(reason);
+                let missing = reason == "a header is required here";
+                let event = if missing {
+                    Event::HeaderMissing
+                } else {
+                    Event::HeaderMalformed
+                };
+                self.stats.note(event);
+                self.set_state(id, State::Malformed);
+            }
+            Decision::Headers { .. } if connection.is(fact::UNTRUSTED) => {
+                self.stats.note(Event::UntrustedHeader);
+                self.set_state(id, State::Untrusted);
+            }
+            Decision::Headers {
+                first,
+                more,
+                truth,
+                forged,
+            } => {
+                peel(connection, &self.config.codecs, first, &more, stream);
+                let last = more.last().unwrap_or(&first);
+                if last.start + last.len < stream.len() {
+                    connection.set(fact::LOOKED);
+                }
+                if let Some(truth) = truth {
+                    connection.set_truth(&truth);
+                }
+                self.stats.bytes_removed += u64::from(connection.removed);
+                for peeled in std::iter::once(&first).chain(&more) {
+                    self.stats.codecs[usize::from(peeled.codec)] += 1;
+                }
+                if forged {
+                    self.stats.note(Event::ForgedHeader);
+                }
+                self.set_state(id, State::Stripped);
+                self.note_true_tuple(id);
+            }
+        }
+    }
+
+    /// Keeps a copy of a packet.
+    fn hold(&mut self, id: Id, slot: u64, meta: &Meta, frame: &[u8], to_server: bool) {
+        self.stamp += 1;
+        let stamp = self.stamp;
+        let connection = self.tracker.get_mut(id);
+        if !connection.is(fact::HOLDING) {
+            connection.set(fact::HOLDING);
+            let at = meta
+                .ts
+                .saturating_add(nanos(self.config.limits.hold_seconds));
+            self.deadlines.push_back(Deadline {
+                at,
+                key: connection.key,
+                stamp,
+            });
+        }
+        let hold = connection
+            .extra_mut()
+            .hold
+            .get_or_insert_with(|| Hold::new(stamp, meta.ts));
+        hold.packets.push(HeldPacket {
+            slot,
+            meta: *meta,
+            frame: frame.into(),
+            to_server,
+        });
+        hold.bytes += frame.len() + HELD_OVERHEAD;
+        self.held_bytes += frame.len() + HELD_OVERHEAD;
+        self.stats.held += 1;
+    }
+
+    /// Lets everything go that waits, by what the connection has become. `current` is the slot being
+    /// pushed, which was not reported as held yet.
+    pub(super) fn release(&mut self, id: Id, current: u64, out: &mut impl Output) {
+        let connection = self.tracker.get_mut(id);
+        connection.unset(fact::HOLDING);
+        let Some(hold) = connection
+            .extra
+            .as_mut()
+            .and_then(|extra| extra.hold.take())
+        else {
+            return;
+        };
+        self.held_bytes -= hold.bytes;
+        connection.set(fact::RELEASING);
+        for mut held in hold.packets {
+            self.stats.held -= 1;
+            let meta = held.meta;
+            let frame = &mut held.frame;
+            let fate = match packet::parse(frame, meta.link) {
+                Kind::Tcp(segment) => {
+                    self.decided(held.slot, id, held.to_server, &meta, frame, segment, out)
+                }
+                // It was one when it came in; but nothing is lost if that should ever be untrue.
+                _ => Fate::Pass,
+            };
+            match fate {
+                Fate::Pass => {
+                    self.stats.emit(1);
+                    out.emit(held.slot, &meta, frame);
+                }
+                Fate::Rewritten {
+                    start,
+                    end,
+                    orig_len,
+                } => {
+                    self.stats.emit(1);
+                    out.emit(held.slot, &Meta { orig_len, ..meta }, &frame[start..end]);
+                }
+                Fate::Emitted | Fate::Gone | Fate::Held => {}
+            }
+            if held.slot != current {
+                out.settle(held.slot);
+            }
+        }
+        self.tracker.get_mut(id).unset(fact::RELEASING);
+    }
+
+    /// A connection's header will not come: what waits leaves as it came in.
+    ///
+    /// A handshake that waited just to be restored leaves too, but then the connection is still
+    /// asked for its header; it is stripped and not restored.
+    pub(super) fn give_up(&mut self, id: Id, current: u64, out: &mut impl Output) {
+        let connection = self.tracker.get_mut(id);
+        let hold = connection
+            .extra
+            .as_ref()
+            .and_then(|extra| extra.hold.as_ref());
+        let only_handshake = hold.is_some_and(|hold| hold.stream.is_empty());
+        if connection.is(fact::RESTORE) {
+            connection.unset(fact::RESTORE);
+            self.stats.note(Event::NotRestored);
+        }
+        let connection = self.tracker.get(id);
+        if connection.state == State::Header && (!only_handshake || connection.is_closed()) {
+            self.set_state(id, State::Incomplete);
+        }
+        self.release(id, current, out);
+    }
+
+    /// Ends the holds that are due.
+    #[cold]
+    pub(super) fn end_holds(&mut self, out: &mut impl Output) {
+        while self
+            .deadlines
+            .front()
+            .is_some_and(|deadline| deadline.at <= self.now)
+        {
+            if let Some(deadline) = self.deadlines.pop_front() {
+                self.end_hold(&deadline, Event::HoldTimeout, out);
+            }
+        }
+    }
+
+    /// Ends a hold, if it is still under way.
+    pub(super) fn end_hold(&mut self, deadline: &Deadline, event: Event, out: &mut impl Output) {
+        self.end_hold_of(deadline, event, u64::MAX, out);
+    }
+
+    /// The same; returns whether the slot `current` left with it.
+    fn end_hold_of(
+        &mut self,
+        deadline: &Deadline,
+        event: Event,
+        current: u64,
+        out: &mut impl Output,
+    ) -> bool {
+        let Some(id) = self.tracker.find(&deadline.key) else {
+            return false;
+        };
+        let extra = self.tracker.get(id).extra.as_ref();
+        let Some(hold) = extra.and_then(|extra| extra.hold.as_ref()) else {
+            return false;
+        };
+        if hold.stamp != deadline.stamp {
+            return false;
+        }
+        let has_current = hold.packets.last().is_some_and(|held| held.slot == current);
+        self.stats.note(event);
+        self.give_up(id, current, out);
+        has_current
+    }
+}
+
+/// Notes where the headers lie, and keeps their bytes where there is more to say of them than two
+/// addresses.
+fn peel(
+    connection: &mut Connection,
+    codecs: &[AnyCodec],
+    first: Peeled,
+    more: &[Peeled],
+    stream: &[u8],
+) {
+    connection.codec = first.codec;
+    connection.removed = (first.len + more.iter().map(|peeled| peeled.len).sum::<usize>()) as u32;
+    let all = || std::iter::once(&first).chain(more);
+    let last = more.last().unwrap_or(&first);
+    let contiguous = last.start + last.len == connection.removed as usize;
+    if !contiguous {
+        connection.set(fact::GENERAL);
+        let mut excisions: Vec<(u32, u32)> = Vec::new();
+        for peeled in all() {
+            match excisions.last_mut() {
+                Some((start, len)) if (*start + *len) as usize == peeled.start => {
+                    *len += peeled.len as u32;
+                }
+                _ => excisions.push((peeled.start as u32, peeled.len as u32)),
+            }
+        }
+        connection.extra_mut().excisions = excisions;
+    }
+    let bytes = |peeled: &Peeled| &stream[peeled.start..peeled.start + peeled.len];
+    let says_more = |peeled: &Peeled| {
+        !codecs[usize::from(peeled.codec)]
+            .describe(bytes(peeled))
+            .is_empty()
+    };
+    if !more.is_empty() || says_more(&first) {
+        connection.extra_mut().headers = all()
+            .map(|peeled| (peeled.codec, bytes(peeled).to_vec()))
+            .collect();
+    }
+}

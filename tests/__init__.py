@@ -1,0 +1,1 @@
+"""Tests of every package, file for file; `support` holds what they share."""

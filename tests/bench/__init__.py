@@ -1,0 +1,1 @@
+"""Tests of the benchmark: its captures, its plain peers, its arithmetic."""
