@@ -101,7 +101,7 @@ def canonical_ip(text: str) -> str:
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, text))
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{text!r} is not an IP address") from error
 
 
