@@ -7,12 +7,14 @@
 //! * [`header`]: the codecs that recognise a proxy header at the front of a stream.
 //! * [`engine`]: packet in, packets out, flow records; it opens nothing and reads no clock.
 //! * [`io`]: bytes in and out of files; nothing else.
+//! * [`replay`]: captures through the engine into a capture.
 //! * `python`: the binding, behind the `python` feature.
 
 pub mod connection;
 pub mod engine;
 pub mod header;
 pub mod io;
+pub mod replay;
 pub mod tracker;
 pub mod wire;
 

@@ -176,7 +176,12 @@ const MAX_DEPTH: u8 = 8;
 impl Config {
     /// Reads the JSON form. Every key but `codecs` and `gateways` has a default.
     pub fn from_json(json: &[u8]) -> Result<Config, ConfigError> {
-        let spec: Spec = serde_json::from_slice(json).map_err(|e| ConfigError(e.to_string()))?;
+        let mut reader = serde_json::Deserializer::from_slice(json);
+        let spec: Spec = serde_path_to_error::deserialize(&mut reader)
+            .map_err(|error| ConfigError(format!("{}: {}", error.path(), error.inner())))?;
+        reader
+            .end()
+            .map_err(|error| ConfigError(error.to_string()))?;
         let refuse = |text: String| Err(ConfigError(text));
         if spec.codecs.len() > MAX_CODECS || spec.gateways.len() > MAX_RULES {
             return refuse(format!(

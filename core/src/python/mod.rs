@@ -1,6 +1,7 @@
 //! The binding: thin.
 
 mod engine;
+mod replay;
 
 use pyo3::prelude::*;
 
@@ -15,6 +16,8 @@ fn json_to_python<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<B
 mod peeltap_core {
     #[pymodule_export]
     use super::engine::Engine;
+    #[pymodule_export]
+    use super::replay::Replay;
 
     /// The version of this library.
     #[pymodule_export]

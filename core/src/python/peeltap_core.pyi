@@ -1,5 +1,6 @@
 """The packet side of Peeltap, written in Rust: it takes proxy headers out of TCP streams."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 VERSION: str
@@ -42,3 +43,57 @@ class Engine:
 
     def stats(self) -> dict[str, Any]:
         """The counters; `in == emitted + merged + dropped + held` in `packets` at all times."""
+
+_Program = Sequence[tuple[int, int, int, int]]
+
+class Replay:
+    """Captures through the engine into a capture: the way of whole files.
+
+    `config` is as for `Engine`. `inputs` are pcap or pcapng files, merged by time; `-` is standard
+    input. `output` is pcapng where its name ends so, else pcap; `-` is standard output; None writes
+    nothing, for records alone. It is never one of the inputs. Packets leave in the inputs' order with
+    their own timestamps; `window_bytes` bounds what waits in memory behind a packet that the engine
+    holds, and one that it holds for longer leaves late (`stats()["capture"]["late"]`).
+
+    `filter` is a classic BPF program, instructions (code, jt, jf, k) as libpcap compiles them, or one
+    program for each LINKTYPE_ value.
+
+    Raises OSError with the file's name; ValueError where an input is no capture, link types do not
+    fit together, or a program could not be run.
+    """
+
+    def __init__(
+        self,
+        config: bytes,
+        inputs: Sequence[str],
+        output: str | None,
+        *,
+        filter: _Program | Mapping[int, _Program] | None = None,
+        window_bytes: int = 67108864,
+    ) -> None: ...
+    def step(self, packets: int) -> bool:
+        """Handle about `packets` packets; at the end of the input, close as many connections.
+
+        Returns False when everything is done and written. Returns early when a signal came in, so
+        that its handler runs. Releases the GIL. Raises like the constructor.
+        """
+
+    def progress(self) -> tuple[int, int, int | None]:
+        """Packets read, bytes read, bytes in all (None where an input is a pipe).
+
+        May be called from another thread while one steps.
+        """
+
+    def take_records(self) -> bytes:
+        """The flow records made since the last call, as JSON lines."""
+
+    def stats(self) -> dict[str, Any]:
+        """The counters of the engine, and under `capture` those of the files.
+
+        `packets` and `bytes` read, `filtered` out, of an `unknown_link` type (passed unread), `late`
+        (out of order), `shortened_timestamps`, whether an input was `truncated`, and `skipped` blocks
+        by name.
+        """
+
+    def warnings(self) -> list[str]:
+        """One sentence for each thing that a person should know, such as a truncated input."""
