@@ -98,7 +98,7 @@ def replay(
         bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors still show.")
     ] = False,
 ) -> None:
-    """Take the headers out of captures, and optionally run Suricata on the result.
+    r"""Take the headers out of captures, and optionally run Suricata on the result.
 
     Needs no root, and no Suricata unless you ask for it.
 
@@ -118,7 +118,7 @@ def replay(
 
     A minimal peeltap.yaml:
 
-      gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]
+      gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: \[proxy-v2]}]
     """
     from pipeline import commands
 
@@ -152,6 +152,9 @@ def enrich(
     out: Annotated[
         str, typer.Option("--out", "-o", metavar="FILE", help="The corrected events.")
     ] = "-",
+    community_id_seed: Annotated[
+        int, typer.Option(metavar="N", min=0, max=65535, help="As in Suricata's own configuration.")
+    ] = 0,
     json: Annotated[
         bool, typer.Option("--json", help="Print the counts as one JSON object.")
     ] = False,
@@ -171,7 +174,14 @@ def enrich(
     """
     from pipeline import commands
 
-    commands.enrich(flows=flows, source=source, out=out, as_json=json, quiet=quiet)
+    commands.enrich(
+        flows=flows,
+        source=source,
+        out=out,
+        community_id_seed=community_id_seed,
+        as_json=json,
+        quiet=quiet,
+    )
 
 
 @app.command()
@@ -195,12 +205,14 @@ def demo(
 
 def main() -> NoReturn:
     """Run the command line; every error that we know of ends as one message, not a traceback."""
-    from pipeline.errors import PeeltapError
+    from pipeline.errors import ConfigError, PeeltapError
 
     try:
         app(prog_name="peeltap")
     except PeeltapError as error:
-        sys.stderr.write(f"{error}\n")
+        # A configuration's mistakes come with their own place; anything else says whose word it is.
+        text = str(error) if isinstance(error, ConfigError) else f"peeltap: {error}"
+        sys.stderr.write(f"{text}\n")
         sys.exit(error.exit_code)
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter's last flush must not complain.

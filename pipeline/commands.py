@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, TextIO
 
 import typer
 
-from pipeline.errors import PeeltapError
+from pipeline.errors import RunError
 
 
 def replay(
@@ -47,44 +47,71 @@ def replay(
     with progress(quiet=quiet) as shown:
         summary = work.replay(request, settings, shown)
     for warning in summary.warnings:
-        _say(f"warning: {warning}")
+        say(f"warning: {warning}")
     stream = sys.stderr if request.uses_standard_output else sys.stdout
     if as_json:
-        import orjson
-
-        stream.write(orjson.dumps(summary.as_dict(), option=orjson.OPT_INDENT_2).decode() + "\n")
-    elif not quiet:
+        print_json(summary.as_dict(), stream)
+    elif not quiet and summary.stats:
         from rich.console import Console
 
         from pipeline.summary import render
 
         render(summary, Console(file=stream))
     if summary.failure is not None:
-        _say(summary.failure)
-        raise typer.Exit(1)
+        raise RunError(summary.failure)
     if summary.interrupted:
-        _say("interrupted; parts that were not finished are named above")
+        say("interrupted")
         raise typer.Exit(130)
-    if summary.stats.get("capture", {}).get("truncated"):
+    if summary.truncated:
         raise typer.Exit(1)
 
 
-def enrich(*, flows: str, source: str, out: str, as_json: bool, quiet: bool) -> None:
+def enrich(
+    *, flows: str, source: str, out: str, community_id_seed: int, as_json: bool, quiet: bool
+) -> None:
     """Run `peeltap enrich`."""
-    from pipeline.enrich import enrich_files
+    from pipeline import enrich as work
 
-    enrich_files(flows=flows, source=source, out=out, as_json=as_json, quiet=quiet)
+    result = work.enrich(flows=flows, source=source, out=out, community_id_seed=community_id_seed)
+    for warning in result.warnings:
+        say(f"warning: {warning}")
+    stream = sys.stderr if out == "-" else sys.stdout
+    if as_json:
+        print_json(result.as_dict(), stream)
+    elif not quiet and not result.interrupted:
+        from rich.console import Console
+
+        from pipeline.summary import event_sections, print_sections
+
+        print_sections(event_sections(result.events), Console(file=stream))
+    if result.interrupted:
+        raise typer.Exit(130)
 
 
 def demo(*, as_json: bool, keep: Path | None) -> None:
     """Run `peeltap demo`."""
-    from pipeline.demo import show
+    from pipeline import demo as work
+    from pipeline.progress import progress
 
-    show(as_json=as_json, keep=keep)
+    with progress(quiet=False) as shown:
+        compared = work.compare(keep, shown)
+    if as_json:
+        print_json(compared.as_dict(), sys.stdout)
+        return
+    from rich.console import Console
+
+    from pipeline.demo_view import render
+
+    render(compared, Console())
 
 
-def _say(text: str) -> None:
+def print_json(value: dict[str, Any], stream: TextIO) -> None:
+    """Write one indented JSON object."""
+    import orjson
+
+    stream.write(orjson.dumps(value, option=orjson.OPT_INDENT_2).decode() + "\n")
+
+
+def say(text: str) -> None:
+    """Write one line to the person, beside whatever goes to standard output."""
     sys.stderr.write(f"peeltap: {text}\n")
-
-
-__all__ = ["PeeltapError", "demo", "enrich", "replay"]

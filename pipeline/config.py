@@ -19,7 +19,7 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from pipeline import marked_yaml
-from pipeline.errors import UsageError
+from pipeline.errors import ConfigError
 from reassembly.settings import EngineSettings, hint, problems
 from suricata.settings import SuricataSettings
 
@@ -40,14 +40,6 @@ class Config(EngineSettings):
     )
 
 
-class ConfigError(UsageError):
-    """The file cannot be used; `lines` has one complete message for each mistake, in file order."""
-
-    def __init__(self, lines: list[str]) -> None:
-        super().__init__("\n".join(lines))
-        self.lines = lines
-
-
 def load(path: str | Path) -> Config:
     """Read and check the file at `path`; raises ConfigError."""
     try:
@@ -62,7 +54,9 @@ def load(path: str | Path) -> Config:
     config = parse(text, str(path))
     # Files that a configuration names lie beside it, wherever peeltap was started.
     rules = [Path(path).parent / one for one in config.suricata.rules]
-    return config.model_copy(update={"suricata": config.suricata.model_copy(update={"rules": rules})})
+    return config.model_copy(
+        update={"suricata": config.suricata.model_copy(update={"rules": rules})}
+    )
 
 
 def parse(text: str, name: str) -> Config:

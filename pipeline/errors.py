@@ -20,5 +20,13 @@ class UsageError(PeeltapError):
     exit_code = 2
 
 
+class ConfigError(UsageError):
+    """The file cannot be used; `lines` has one complete message for each mistake, in file order."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__("\n".join(lines))
+        self.lines = lines
+
+
 class RunError(PeeltapError):
     """The work failed."""

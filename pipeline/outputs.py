@@ -12,8 +12,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from pipeline.errors import RunError, UsageError
 
@@ -91,3 +92,24 @@ def _identity(path: str) -> tuple[int, int] | str:
     except OSError:
         return os.path.realpath(path)
     return (status.st_dev, status.st_ino) if stat.S_ISREG(status.st_mode) else f"special {path}"
+
+
+@contextlib.contextmanager
+def open_sink(output: Output | None) -> Iterator[BinaryIO | None]:
+    """Open an output for bytes; errors while it is written name it, not its part."""
+    if output is None:
+        yield None
+        return
+    try:
+        if output.standard:
+            with open(1, "wb", closefd=False) as sink:
+                yield sink
+        else:
+            with Path(output.work).open("wb") as sink:
+                yield sink
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        if error.filename is not None and error.filename != output.work:
+            raise
+        raise RunError(f"{output.name}: {error.strerror}") from None

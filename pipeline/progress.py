@@ -12,7 +12,7 @@ class Progress(Protocol):
     """What the work tells of itself."""
 
     def update(self, packets: int, done: int, total: int | None) -> None:
-        """Say how many packets were handled, and how many bytes of how many."""
+        """Say how many packets were handled (0: not counted), and how many bytes of how many."""
 
     def stage(self, text: str) -> None:
         """Say what is being done now, where no numbers are known."""
@@ -52,11 +52,11 @@ class _Bar:
             console=Console(stderr=True),
             transient=True,
         )
-        self._task = self.bar.add_task("replay", total=None, rate="")
+        self._task = self.bar.add_task("taking headers out", total=None, rate="")
 
     def update(self, packets: int, done: int, total: int | None) -> None:
         elapsed = self.bar.tasks[0].elapsed or 0.0
-        rate = f"{packets / elapsed:,.0f} packets/s" if elapsed > 0.2 else ""
+        rate = f"{packets / elapsed:,.0f} packets/s" if packets and elapsed > 0.2 else ""
         self.bar.update(self._task, completed=done, total=total, rate=rate)
 
     def stage(self, text: str) -> None:

@@ -24,14 +24,13 @@ import peeltap_core
 
 from pipeline.config import Config
 from pipeline.errors import RunError, UsageError
-from pipeline.outputs import Output, refuse_clashes
+from pipeline.outputs import Output, open_sink, refuse_clashes
 from pipeline.progress import Progress
 from pipeline.summary import Summary
 from reassembly.settings import engine_config
 
 if TYPE_CHECKING:
-    from reassembly.store import FlowStore
-
+    from pipeline.capture_filter import Instruction
     from pipeline.events import SuricataStage
 
 STEP = 65_536
@@ -98,7 +97,7 @@ def replay(request: Request, config: Config, progress: Progress) -> Summary:
 
 
 class _Job:
-    """One run: its outputs, its scratch directory, its store."""
+    """One run: its outputs, its scratch directory, what Suricata needs."""
 
     def __init__(
         self,
@@ -113,39 +112,38 @@ class _Job:
         self.summary = summary
         self.progress = progress
         self.stack = stack
-        self.store: FlowStore | None = None
+        self.scratch: Path | None = None
         self.stage: SuricataStage | None = None
-        self.program = compile_filter(request.filter, request.inputs) if request.filter else None
+        self.program: list[Instruction] | None = None
+        named = {"capture": request.out, "flows": request.flows, "events": request.eve}
+        self.outputs = {what: Output(name) for what, name in named.items() if name is not None}
+        # What can be wrong is said before the long part.
+        if request.filter is not None:
+            from pipeline.capture_filter import compile_filter
+
+            self.program = compile_filter(request.filter, request.inputs)
         if request.suricata:
             from pipeline.events import SuricataStage
 
-            # Before the long part: a missing Suricata or rule file is said at once.
             self.stage = SuricataStage(config.suricata, request.rules, summary)
-            self.store = self.stage.store
-            stack.callback(self.store.close)
-        self.outputs: dict[str, Output] = {}
-        for what, name in (
-            ("capture", request.out),
-            ("flows", request.flows),
-            ("events", request.eve),
-        ):
-            if name is not None:
-                output = Output(name)
-                output.prepare()
-                self.outputs[what] = output
+            stack.callback(self.stage.store.close)
+            directory = tempfile.TemporaryDirectory(prefix="peeltap-")
+            self.scratch = Path(stack.enter_context(directory))
 
     def run(self) -> None:
+        for output in self.outputs.values():
+            output.prepare()
         clean = self._clean_capture()
-        self._strip(clean.work if clean else None)
+        self._strip(clean.work if clean is not None else None)
         self._finish("flows")
-        if clean is not None and clean is self.outputs.get("capture"):
+        if clean is self.outputs.get("capture"):
             self._finish("capture")
-        if self.stage is not None and clean is not None:
-            with open_sink(self.outputs.get("events")) as sink:
-                self.stage.run(Path(clean.work), sink, self._scratch(), self.progress)
+        if self.stage is not None and self.scratch is not None and clean is not None:
+            events = self.outputs.get("events")
+            self.stage.run(Path(clean.work), events, self.scratch / "suricata", self.progress)
             self._finish("events")
-        if clean is not None and clean is not self.outputs.get("capture"):
-            self._finish_standard(clean)
+        if clean is not None:
+            self._hand_over(clean)
 
     def _finish(self, what: str) -> None:
         if what in self.outputs:
@@ -159,19 +157,12 @@ class _Job:
             if part := output.abandon():
                 self.summary.outputs[f"{what}, cut short"] = part
 
-    def _scratch(self) -> Path:
-        if not hasattr(self, "_directory"):
-            self._directory = Path(
-                self.stack.enter_context(tempfile.TemporaryDirectory(prefix="peeltap-"))
-            )
-        return self._directory
-
     def _clean_capture(self) -> Output | None:
         """Choose where the core writes: Suricata needs a file that it can open by name."""
         out = self.outputs.get("capture")
-        if not self.request.suricata or (out is not None and out.regular):
+        if self.scratch is None or (out is not None and out.regular):
             return out
-        return Output(str(self._scratch() / "clean.pcap"))
+        return Output(str(self.scratch / "clean.pcap"))
 
     def _strip(self, clean: str | None) -> None:
         settings = engine_config(
@@ -197,14 +188,10 @@ class _Job:
                 self.summary.warnings += core.warnings()
 
     def _records(self, lines: bytes, sink: BinaryIO | None) -> None:
-        if not lines:
-            return
-        if sink is not None:
+        if lines and sink is not None:
             sink.write(lines)
-        if self.store is not None:
-            from reassembly.records import parse_records
-
-            self.store.add_many(parse_records(lines))
+        if lines and self.stage is not None:
+            self.stage.take_records(lines)
 
     def _trouble(self, error: OSError, clean: str | None) -> RunError:
         """Name the person's file, not our part of it."""
@@ -215,35 +202,14 @@ class _Job:
         reason = error.strerror or str(error)
         return RunError(f"{name}: {reason}" if name else reason)
 
-    def _finish_standard(self, clean: Output) -> None:
-        """Hand the clean capture to the output that Suricata could not read from."""
+    def _hand_over(self, clean: Output) -> None:
+        """Copy the clean capture to a pipe or device, from which Suricata could not read it."""
         out = self.outputs.get("capture")
         with open_sink(out) as sink:
             if sink is not None:
                 with Path(clean.work).open("rb") as source:
                     shutil.copyfileobj(source, sink, 1 << 20)
         self._finish("capture")
-
-
-@contextlib.contextmanager
-def open_sink(output: Output | None) -> Iterator[BinaryIO | None]:
-    """Open an output for bytes; errors while it is written name it, not its part."""
-    if output is None:
-        yield None
-        return
-    try:
-        if output.standard:
-            with open(1, "wb", closefd=False) as sink:
-                yield sink
-        else:
-            with Path(output.work).open("wb") as sink:
-                yield sink
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        if error.filename is not None and error.filename != output.work:
-            raise
-        raise RunError(f"{output.name}: {error.strerror}") from None
 
 
 @contextlib.contextmanager

@@ -1,13 +1,16 @@
-"""What a replay came to: one plain object, as a table for people or as JSON for machines."""
+"""What a run came to: one plain object, as a table for people or as JSON for machines."""
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from suricata.streams import Report
     from suricata.summary import AlertRow
 
 VERDICTS = {
@@ -16,45 +19,82 @@ VERDICTS = {
     "incomplete": "ended before its header did",
     "malformed": "header broken, or required and absent",
     "midstream": "its beginning was not captured",
-    "untrusted": "header from an endpoint that no gateway names: not believed",
+    "untrusted": "header from where no gateway is: not believed",
+}
+OUTCOMES = {
+    "exact": "led to their connection by its start",
+    "time": "led to their connection by their time",
+    "late": "led to a connection that had ended",
+    "none": "of no known connection, addresses as on the wire",
+    "other_proto": "not TCP, addresses as on the wire",
+    "no_tuple": "of no connection at all",
+    "already": "corrected before",
 }
 ALERT_ROWS = 20
 
+Section = tuple[str, "RenderableType"]
+Row = tuple[str, str, str]
+
 
 @dataclass
-class Suricata:
-    """What came from Suricata."""
+class Events:
+    """What Suricata said and what became of it."""
 
-    version: str = ""
-    events: Counter[str] = field(default_factory=Counter)
-    confidence: Counter[str] = field(default_factory=Counter)
-    alerts: list[AlertRow] = field(default_factory=list)
+    version: str | None = None
+    types: dict[str, int] = field(default_factory=dict)
+    outcomes: dict[str, int] = field(default_factory=dict)
+    """How sure each event's correction is."""
+    rejected: int = 0
+    """Lines of EVE that are no events."""
+    alerts: Sequence[AlertRow] = ()
     """One row for each attacker, decoy and signature, the most frequent first."""
     more_alerts: int = 0
     """Alerts beyond those rows."""
-    problems: Counter[str] = field(default_factory=Counter)
-    """Lines of EVE that could not be treated, by reason."""
+
+    def take(self, report: Report) -> None:
+        """Take over what the correction of events came to."""
+        self.types = _most_first(report.stats["types"])
+        self.outcomes = _most_first(report.stats["outcomes"])
+        self.rejected = report.stats["rejected"]
+        self.alerts = report.alerts.rows()
+        self.more_alerts = report.alerts.others
+
+    def as_dict(self) -> dict[str, Any]:
+        """Give the object that `--json` prints."""
+        return {
+            "version": self.version,
+            "events": self.types,
+            "outcomes": self.outcomes,
+            "rejected": self.rejected,
+            "alerts": [asdict(row) for row in self.alerts],
+            "more_alerts": self.more_alerts,
+        }
 
 
 @dataclass
 class Summary:
-    """All that the table shows; `stats` is the core's own accounting (`Replay.stats`)."""
+    """All that the table of a replay shows; `stats` is the core's own accounting."""
 
     inputs: list[str]
     outputs: dict[str, str]
     mode: str
     stats: dict[str, Any] = field(default_factory=dict)
-    suricata: Suricata | None = None
+    events: Events | None = None
     warnings: list[str] = field(default_factory=list)
     interrupted: bool = False
     failure: str | None = None
     """Why the run could not finish, as a sentence."""
     seconds: float = 0.0
 
+    @property
+    def truncated(self) -> bool:
+        """Whether an input ended in the middle of a packet."""
+        return bool(self.stats.get("capture", {}).get("truncated"))
+
     def as_dict(self) -> dict[str, Any]:
         """Give the object that `--json` prints; docs/replay.md lists its keys."""
         stats = self.stats
-        result: dict[str, Any] = {
+        return {
             "inputs": self.inputs,
             "outputs": self.outputs,
             "mode": self.mode,
@@ -70,109 +110,93 @@ class Summary:
             "oddities": stats.get("events", {}),
             "capture": stats.get("capture", {}),
             "warnings": self.warnings,
-            "suricata": None,
+            "suricata": self.events.as_dict() if self.events is not None else None,
         }
-        if self.suricata is not None:
-            result["suricata"] = {
-                "version": self.suricata.version,
-                "events": dict(self.suricata.events.most_common()),
-                "confidence": dict(self.suricata.confidence.most_common()),
-                "problems": dict(self.suricata.problems.most_common()),
-                "alerts": [asdict(row) for row in self.suricata.alerts],
-                "more_alerts": self.suricata.more_alerts,
-            }
-        return result
 
 
 def render(summary: Summary, console: Console) -> None:
     """Print the table; sections that have nothing to say are left out."""
-    from rich.padding import Padding
-
-    for title, body in _sections(summary):
-        console.print(title, style="bold", highlight=False)
-        console.print(Padding(body, (0, 0, 1, 2)))
-
-
-def _sections(summary: Summary) -> list[tuple[str, RenderableType]]:
-    stats = summary.stats
-    sections: list[tuple[str, RenderableType]] = []
-    connections = {name: n for name, n in stats.get("connections", {}).items() if n}
-    if connections:
-        sections.append(
-            (
-                f"Connections: {_n(sum(connections.values()))}",
-                _counts([(_n(n), name, VERDICTS.get(name, "")) for name, n in connections.items()]),
-            )
-        )
-    codecs = {name: n for name, n in stats.get("codecs", {}).items() if n}
-    if codecs:
-        sections.append(
-            (
-                f"Headers taken out: {_n(stats.get('bytes_removed', 0))} bytes",
-                _counts([(_n(n), name, "") for name, n in codecs.items()]),
-            )
-        )
-    sections.append(("Packets", _counts(_packet_rows(stats))))
-    oddities = {name: n for name, n in stats.get("events", {}).items() if n}
-    if oddities:
-        sections.append(("Oddities", _counts([(_n(n), name, "") for name, n in oddities.items()])))
-    if summary.suricata is not None:
-        sections += _suricata_sections(summary.suricata)
+    sections = _core_sections(summary.stats) if summary.stats else []
+    if summary.events is not None and (summary.events.types or summary.failure is None):
+        sections += event_sections(summary.events)
     if summary.outputs:
         rows = [(what, name, "") for what, name in summary.outputs.items()]
-        sections.append(("Written", _counts(rows, numbers=False)))
+        sections.append(("Written", _table(rows, right=False)))
+    print_sections(sections, console)
+
+
+def print_sections(sections: Sequence[Section], console: Console) -> None:
+    """Print titles, and what they head, indented."""
+    from rich.padding import Padding
+
+    for title, body in sections:
+        console.print(title, style="bold", highlight=False, markup=False)
+        console.print(Padding(body, (0, 0, 0, 2), expand=False), highlight=False)
+        console.print()
+
+
+def _core_sections(stats: dict[str, Any]) -> list[Section]:
+    sections: list[Section] = []
+    connections = _present(stats.get("connections"))
+    if connections:
+        rows = [(_n(n), name, VERDICTS.get(name, "")) for name, n in connections.items()]
+        sections.append((f"Connections: {_n(sum(connections.values()))}", _table(rows)))
+    codecs = _present(stats.get("codecs"))
+    if codecs:
+        rows = [(_n(n), name, "") for name, n in codecs.items()]
+        title = f"Headers taken out: {_n(stats.get('bytes_removed', 0))} bytes"
+        sections.append((title, _table(rows)))
+    sections.append(("Packets", _table(_packet_rows(stats))))
+    oddities = _present(stats.get("events"))
+    if oddities:
+        sections.append(("Oddities", _table([(_n(n), name, "") for name, n in oddities.items()])))
     return sections
 
 
-def _packet_rows(stats: dict[str, Any]) -> list[tuple[str, str, str]]:
+def _packet_rows(stats: dict[str, Any]) -> list[Row]:
     packets = stats.get("packets", {})
     rows = [(_n(packets.get("in", 0)), "read", ""), (_n(packets.get("emitted", 0)), "emitted", "")]
     for what in ("merged", "dropped"):
-        reasons = {name: n for name, n in stats.get(what, {}).items() if n}
-        text = ", ".join(f"{name} {_n(n)}" for name, n in reasons.items())
+        reasons = ", ".join(f"{name} {_n(n)}" for name, n in _present(stats.get(what)).items())
         if packets.get(what) or what == "dropped":
-            rows.append((_n(packets.get(what, 0)), what, text))
+            rows.append((_n(packets.get(what, 0)), what, reasons))
     if packets.get("held"):
         rows.append((_n(packets["held"]), "held", "not yet decided when the run ended"))
-    skipped = {name: n for name, n in stats.get("capture", {}).get("skipped", {}).items() if n}
-    for name, n in skipped.items():
-        rows.append((_n(n), "not packets", name))
+    for name, n in _present(stats.get("capture", {}).get("skipped")).items():
+        rows.append((_n(n), "left out", name))
     return rows
 
 
-def _suricata_sections(suricata: Suricata) -> list[tuple[str, RenderableType]]:
-    events = suricata.events.most_common()
-    sections: list[tuple[str, RenderableType]] = []
-    matched = sum(n for name, n in suricata.confidence.items() if name != "none")
-    unmatched = suricata.confidence.get("none", 0)
-    title = f"Suricata {suricata.version}: {_n(sum(n for _, n in events))} events"
-    rows = [(_n(n), name, "") for name, n in events]
+def event_sections(events: Events) -> list[Section]:
+    """Show events by type, how they were corrected, and the alerts."""
+    total = _n(sum(events.types.values()))
+    title = f"Suricata {events.version}: {total} events" if events.version else f"Events: {total}"
+    sections: list[Section] = [
+        (title, _table([(_n(n), name, "") for name, n in events.types.items()]))
+    ]
+    outcomes = _present(events.outcomes)
+    rows = [(_n(n), OUTCOMES.get(name, name), "") for name, n in outcomes.items()]
+    if events.rejected:
+        rows.append((_n(events.rejected), "lines that are no events, left out", ""))
     if rows:
-        rows.append((_n(matched), "led to a connection", "of these events"))
-    if unmatched:
-        rows.append((_n(unmatched), "not led to one", "marked confidence: none"))
-    for name, n in suricata.problems.items():
-        rows.append((_n(n), "lines not treated", name))
-    sections.append((title, _counts(rows) if rows else "nothing seen"))
-    if suricata.alerts:
-        total = sum(row.count for row in suricata.alerts) + suricata.more_alerts
-        sections.append((f"Alerts: {_n(total)}", _alerts(suricata)))
+        sections.append(("Correction", _table(rows)))
+    if events.alerts:
+        total = _n(sum(row.count for row in events.alerts) + events.more_alerts)
+        sections.append((f"Alerts: {total}", _alerts(events)))
     return sections
 
 
-def _alerts(suricata: Suricata) -> RenderableType:
-    table = _table("count", "attacker", "attacked", "signature", header=True)
-    table.columns[0].justify = "right"
-    table.columns[3].overflow = "fold"
-    for row in suricata.alerts[:ALERT_ROWS]:
+def _alerts(events: Events) -> Table:
+    rows = []
+    for row in events.alerts[:ALERT_ROWS]:
         attacker = row.attacker if row.true else f"{row.attacker} (on the wire)"
         attacked = endpoint(row.decoy, row.decoy_port)
-        table.add_row(_n(row.count), attacker, attacked, f"{row.signature} [{row.signature_id}]")
-    rest = suricata.alerts[ALERT_ROWS:]
-    if rest or suricata.more_alerts:
-        count = sum(row.count for row in rest) + suricata.more_alerts
-        table.add_row(_n(count), "", "", "more; --json has the rows")
-    return table
+        rows.append((_n(row.count), attacker, attacked, f"{row.signature} [{row.signature_id}]"))
+    rest = events.alerts[ALERT_ROWS:]
+    if rest or events.more_alerts:
+        count = sum(row.count for row in rest) + events.more_alerts
+        rows.append((_n(count), "", "", "more; --json has the rows"))
+    return _table(rows, "count", "attacker", "attacked", "signature")
 
 
 def endpoint(address: str, port: int | None) -> str:
@@ -182,35 +206,37 @@ def endpoint(address: str, port: int | None) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def _counts(rows: list[tuple[str, str, str]], *, numbers: bool = True) -> RenderableType:
-    table = _table("", "", "", header=False)
-    if numbers:
-        table.columns[0].justify = "right"
-    for row in rows:
-        table.add_row(*row)
-    return table
-
-
-def _table(*columns: str, header: bool) -> Any:
+def _table(rows: Sequence[Sequence[str]], *header: str, right: bool = True) -> Table:
+    """Make a table without lines; its first column holds numbers unless not `right`."""
     from rich.table import Table
     from rich.text import Text
 
-    class PlainTable(Table):
-        """A table whose cells are text, whatever brackets an attacker put into them."""
+    table = Table(box=None, show_header=bool(header), header_style="dim", pad_edge=False)
+    for at in range(max(map(len, rows), default=0)):
+        table.add_column(
+            header[at] if header else "",
+            justify="right" if right and at == 0 else "left",
+            overflow="fold",
+        )
+    for row in rows:
+        # As text, not markup, and without control characters: some of it an attacker may choose.
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    return table
 
-        def add_row(self, *cells: str) -> None:  # type: ignore[override]
-            super().add_row(*(Text(cell) for cell in cells))
 
-    return PlainTable(
-        *columns,
-        box=None,
-        show_header=header,
-        header_style="dim",
-        pad_edge=False,
-        padding=(0, 2, 0, 0),
-    )
+def printable(text: str) -> str:
+    """Show control characters instead of letting the terminal obey them."""
+    return "".join(one if one.isprintable() else repr(one)[1:-1] for one in text)
+
+
+def _present(counts: dict[str, int] | None) -> dict[str, int]:
+    """Leave out what was not seen."""
+    return {name: n for name, n in (counts or {}).items() if n}
+
+
+def _most_first(counts: dict[str, int]) -> dict[str, int]:
+    return dict(sorted(counts.items(), key=lambda item: -item[1]))
 
 
 def _n(number: int) -> str:
-    """Group digits with thin marks that every terminal has."""
     return f"{number:,}"

@@ -219,6 +219,9 @@ def _entry(index: int, value: object, kinds: tuple[str, ...]) -> _Field:
     if not isinstance(value, Mapping):
         raise _WrongError(f"must be an object with one of: {', '.join(kinds)}")
     found = [key for key in value if key in kinds]
+    if len(found) > 1:
+        # `ipv4` and `ipv6` are kinds of their own, and options of a family.
+        found = [key for key in found if key not in ("ipv4", "ipv6")]
     if len(found) != 1:
         keys = ", ".join(map(str, value))
         raise _WrongError(f"has {{{keys}}}; must have exactly one of: {', '.join(kinds)}")

@@ -34,6 +34,10 @@ from reassembly.layout import LAYOUT_PRESETS, MAX_LENGTH, Location, layout_probl
 BUILTIN_CODECS = ("proxy-v2", "proxy-v1", "sslproxy")
 """Codecs that need no entry under `codecs`."""
 
+MAX_COUNT = (1 << 30) - 1
+MAX_SECONDS = 1e8
+"""What the core takes at most as a limit."""
+
 _MAGIC = re.compile(r"[0-9a-fA-F]{16}")
 _CODEC_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
@@ -159,37 +163,37 @@ class Limits(_Model):
     """Bounds on what the engine remembers and holds back; seconds are capture time."""
 
     connections: int = Field(
-        default=1_000_000, ge=1, le=100_000_000, description="connections tracked at a time"
+        default=1_000_000, ge=1, le=MAX_COUNT, description="connections tracked at a time"
     )
     half_open: int = Field(
-        default=65_536, ge=1, le=100_000_000, description="connections without a finished handshake"
+        default=65_536, ge=1, le=MAX_COUNT, description="connections without a finished handshake"
     )
     hold_packets: int = Field(
-        default=256, ge=1, le=65_536, description="packets held for one connection"
+        default=256, ge=1, le=MAX_COUNT, description="packets held for one connection"
     )
     hold_bytes: int = Field(
-        default=1_048_576, ge=1, description="bytes of packets held for one connection"
+        default=1_048_576, ge=1, le=MAX_COUNT, description="bytes of packets held for one connection"
     )
     hold_seconds: float = Field(
-        default=3.0, gt=0, le=3600, description="how long a packet waits for its header"
+        default=3.0, gt=0, le=MAX_SECONDS, description="how long a packet waits for its header"
     )
     hold_total_bytes: int = Field(
-        default=67_108_864, ge=1, description="bytes of packets held in all"
+        default=67_108_864, ge=1, le=MAX_COUNT, description="bytes of packets held in all"
     )
     fragments: int = Field(
-        default=4096, ge=1, le=1_000_000, description="IP datagrams being put together at a time"
+        default=4096, ge=1, le=MAX_COUNT, description="IP fragments held until their datagram is whole"
     )
     fragment_seconds: float = Field(
-        default=30.0, gt=0, le=3600, description="how long a datagram waits for its fragments"
+        default=30.0, gt=0, le=MAX_SECONDS, description="how long a fragment is held"
     )
     idle_seconds: float = Field(
-        default=3600.0, gt=0, description="silence after which a connection is forgotten"
+        default=3600.0, gt=0, le=MAX_SECONDS, description="silence after which a connection is forgotten"
     )
     half_open_seconds: float = Field(
-        default=60.0, gt=0, description="silence after which a half-open connection is forgotten"
+        default=60.0, gt=0, le=MAX_SECONDS, description="silence after which a half-open connection is forgotten"
     )
     closed_seconds: float = Field(
-        default=60.0, gt=0, description="how long a closed connection is remembered"
+        default=60.0, gt=0, le=MAX_SECONDS, description="how long a closed connection is remembered"
     )
 
 
@@ -355,8 +359,12 @@ def engine_config(
     *,
     mode: Literal["strip", "restore"] | None = None,
     superframes: Literal["keep", "segment"] | None = None,
+    records: bool = True,
 ) -> bytes:
-    """Make the engine's JSON configuration; `mode` and `superframes` override the settings."""
+    """Make the engine's JSON configuration; `mode` and `superframes` override the settings.
+
+    `records`: whether flow records are made at all.
+    """
     return orjson.dumps(
         {
             "mode": mode or settings.mode,
@@ -368,6 +376,7 @@ def engine_config(
             "gateways": [_gateway(gateway) for gateway in settings.gateways],
             "limits": settings.limits.model_dump(),
             "announce": False,
+            "records": records,
         }
     )
 

@@ -78,8 +78,8 @@ pub mod fact {
     /// The client's stream is so far past the header that no packet can touch it again; from here
     /// on the offset may wrap around.
     pub const FAR_PAST: u16 = 1 << 4;
-    /// The server acknowledged all excised bytes.
-    pub const HEADER_ACKED: u16 = 1 << 5;
+    /// The first payload behind the headers was looked at for one more.
+    pub const LOOKED: u16 = 1 << 5;
     /// True addresses are, or will be, written into this connection's packets.
     pub const RESTORE: u16 = 1 << 6;
     pub const HAS_TRUTH: u16 = 1 << 7;
@@ -96,6 +96,8 @@ pub mod fact {
     pub const DROP: u16 = 1 << 13;
     /// `Extra` holds packets that wait.
     pub const HOLDING: u16 = 1 << 14;
+    /// Packets that waited are leaving: they came before the verdict.
+    pub const RELEASING: u16 = 1 << 15;
 }
 
 /// Time since a connection began, in 32 bits: a 30-bit count of microseconds times 1, 2^8, 2^16 or

@@ -207,6 +207,8 @@ pub struct Tracker {
     open: Pool,
     half_open: Pool,
     random: u64,
+    /// The most entries there were at once.
+    peak: usize,
 }
 
 /// How many entries are compared when one has to go.
@@ -223,6 +225,7 @@ impl Tracker {
             open: Pool::new(0, connections),
             half_open: Pool::new(HALF_OPEN, half_open),
             random: 0x9e37_79b9_7f4a_7c15,
+            peak: 0,
         }
     }
 
@@ -244,7 +247,13 @@ impl Tracker {
         self.half_open.len()
     }
 
-    /// Bytes that one tracked connection costs, the index included, at the table's present size.
+    /// The most connections that were tracked at once.
+    #[must_use]
+    pub fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// Bytes that one tracked connection costs, the index included, at the table's largest.
     #[must_use]
     pub fn bytes_per_connection(&self) -> f64 {
         // hashbrown: buckets are a power of two and at most 7/8 full; one control byte a bucket.
@@ -255,7 +264,7 @@ impl Tracker {
             (capacity * 8 / 7).next_power_of_two()
         };
         let index = buckets * (std::mem::size_of::<Id>() + 1);
-        std::mem::size_of::<Connection>() as f64 + index as f64 / self.len().max(1) as f64
+        std::mem::size_of::<Connection>() as f64 + index as f64 / self.peak.max(1) as f64
     }
 
     /// The entry of a key.
@@ -341,6 +350,7 @@ impl Tracker {
             &mut self.open
         }
         .put(connection);
+        self.peak = self.peak.max(self.len());
         let Tracker {
             index,
             hash: state,

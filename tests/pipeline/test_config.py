@@ -2,8 +2,8 @@
 
 import pytest
 
-from pipeline.config import Config, ConfigError, load, parse
-from pipeline.errors import UsageError
+from pipeline.config import Config, load, parse
+from pipeline.errors import ConfigError, UsageError
 
 MINIMAL = "gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]\n"
 LEG = """\

@@ -1,6 +1,10 @@
 """The models of gateways, codecs and limits, and the JSON that the core is given."""
 
+import re
+from pathlib import Path
+
 import orjson
+import peeltap_core
 import pytest
 from pydantic import ValidationError
 
@@ -143,6 +147,7 @@ def test_engine_config_is_the_cores_object() -> None:
             "closed_seconds": 60.0,
         },
         "announce": False,
+        "records": True,
     }
 
 
@@ -154,6 +159,30 @@ OURS = [
     {"ip": "destination"},
     {"u16be": "destination_port"},
 ]
+
+
+@pytest.mark.parametrize("edge", ["least", "most"])
+def test_the_core_takes_every_limit_that_the_models_take(edge: str) -> None:
+    limits = {}
+    for name, field in Limits.model_fields.items():
+        bounds = {type(one).__name__: one for one in field.metadata}
+        if edge == "most":
+            limits[name] = bounds["Le"].le
+        else:
+            limits[name] = bounds["Ge"].ge if "Ge" in bounds else bounds["Gt"].gt + 1e-9
+    settings = EngineSettings.model_validate({"gateways": [LEG], "limits": limits})
+    peeltap_core.Engine(engine_config(settings))
+
+
+def test_the_cores_defaults_are_the_models() -> None:
+    """A configuration that says nothing behaves as documented, whoever fills the gaps."""
+    settings = EngineSettings.model_validate({"gateways": [LEG]})
+    said = orjson.loads(engine_config(settings))
+    source = Path(__file__).parents[2] / "core/src/engine/config.rs"
+    told = source.read_text().partition("impl Default for Limits")[2].partition("}\n    }")[0]
+    for name, value in said["limits"].items():
+        [text] = re.findall(rf"\b{name}: ([^,]+),", told)
+        assert eval(text.replace("_", "")) == value
 
 
 def test_the_command_lines_choices_come_before_the_files() -> None:

@@ -284,6 +284,7 @@ impl Engine {
             .collect();
         let mut all = self.stats.to_json(&names);
         all.insert("tracked".into(), self.tracker.len().into());
+        all.insert("tracked_peak".into(), self.tracker.peak().into());
         all.insert("half_open".into(), self.tracker.half_open().into());
         all.insert("held_bytes".into(), self.held_bytes.into());
         all.insert(
@@ -362,6 +363,9 @@ impl Engine {
         }
         if flags & (flag::FIN | flag::RST) != 0 {
             note_end(connection, flags, to_server);
+        }
+        if to_server && payload > 0 && !connection.is(fact::LOOKED) {
+            self.look_for_forgery(id, &segment, frame);
         }
         let Engine {
             tracker,

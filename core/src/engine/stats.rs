@@ -56,7 +56,7 @@ named! {
         /// A header that breaks its rules.
         HeaderMalformed = "header_malformed",
         /// Two copies of header bytes disagree; the first was used.
-        HeaderConflict = "header_conflict",
+        HeaderConflict = "header_overlap_differs",
         /// Packets held too long, flushed.
         HoldTimeout = "hold_timeout",
         /// Too much held, flushed.
@@ -71,8 +71,10 @@ named! {
         EvictedHalfOpen = "evicted_half_open",
         /// A connection made room for another.
         Evicted = "evicted",
-        /// TCP MD5 or AO options blanked.
-        AuthOptionBlanked = "auth_option_blanked",
+        /// TCP MD5 options blanked.
+        Md5Blanked = "tcp_md5_blanked",
+        /// TCP AO options blanked.
+        AoBlanked = "tcp_ao_blanked",
         /// SACK blocks taken out, for they lay within a header.
         SackBlockRemoved = "sack_block_removed",
         /// Partial checksums completed.
@@ -90,7 +92,7 @@ named! {
         /// Offloaded frames cut into segments.
         SuperframeSegmented = "superframe_segmented",
         /// Restored connections whose true 5-tuple was in use.
-        TrueTupleCollision = "true_tuple_collision",
+        TrueTupleCollision = "true_tuple_collided",
     }
 }
 

@@ -133,16 +133,17 @@ fn near_header(
     let len = segment.payload_len() as i64;
     let sent = connection.offset(connection.client_next);
 
-    // 1. What is asked of a keepalive or probe: a byte that was sent and acknowledged already.
-    let repeats_last = begin + 1 == sent && !is_syn && flags & (flag::FIN | flag::RST) == 0;
+    // 1. A keepalive or probe repeats the last byte sent, or names its place without a byte (RFC 9293
+    //    section 3.8.4). It stays one.
+    let repeats_last = begin + 1 == sent
+        && !connection.is(fact::RELEASING)
+        && flags & (flag::SYN | flag::FIN | flag::RST) == 0;
     let excised = |offset: i64| {
         connection
             .excisions()
             .any(|(s, l)| (s..s + l).contains(&offset))
     };
-    let is_probe = repeats_last
-        && excised(begin)
-        && (len == 0 || (len == 1 && connection.is(fact::HEADER_ACKED)));
+    let is_probe = repeats_last && excised(begin) && len <= 1;
     if is_probe {
         let mapped = connection.seq(connection.map(sent) - 1);
         let segment = cut(segment, frame, meta, 0, len as usize, Edits::seq(mapped));
@@ -308,12 +309,11 @@ pub fn to_client(
     if connection.removed > 0 && segment.flags(frame) & flag::ACK != 0 {
         let ack = segment.ack(frame);
         let removed = connection.removed;
-        if connection.is(fact::HEADER_ACKED) && connection.is(fact::FAR_PAST) {
+        if connection.is(fact::FAR_PAST) {
             set32(&segment, frame, meta, tcp::ACK, ack.minus(removed).0);
         } else {
             let offset = connection.offset(ack);
             if offset >= i64::from(connection.boundary()) {
-                connection.set(fact::HEADER_ACKED);
                 set32(&segment, frame, meta, tcp::ACK, ack.minus(removed).0);
             } else if offset > 0 {
                 let mapped = connection.seq(connection.map(offset)).0;
@@ -390,11 +390,17 @@ fn map_sack(
 fn blank_auth_options(segment: &Segment, frame: &mut [u8], meta: &Meta, stats: &mut Stats) {
     let is_auth = |kind| matches!(kind, option::MD5 | option::AO);
     let mut any = false;
-    tcp::each_option(segment.options(frame), |kind, _, _| any |= is_auth(kind));
+    tcp::each_option(segment.options(frame), |kind, _, _| {
+        any |= is_auth(kind);
+        match kind {
+            option::MD5 => stats.note(Event::Md5Blanked),
+            option::AO => stats.note(Event::AoBlanked),
+            _ => {}
+        }
+    });
     if !any {
         return;
     }
-    stats.note(Event::AuthOptionBlanked);
     edit_options(segment, frame, meta, |options| {
         let mut places = [(0, 0); tcp::MIN_LEN];
         let mut count = 0;

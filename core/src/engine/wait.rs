@@ -87,20 +87,21 @@ fn decide(rule: &Rule, codecs: &[AnyCodec], stream: &[u8]) -> Decision {
     let Some(first) = first else {
         return Decision::Plain;
     };
-    let rest = &stream[at..];
-    let forged = !rest.is_empty()
-        && rule.codecs.iter().any(|codec| {
-            matches!(
-                codecs[usize::from(*codec)].parse(rest),
-                Ok(Parse::Header(_))
-            )
-        });
+    let forged = at < stream.len() && is_header(rule, codecs, &stream[at..]);
     Decision::Headers {
         first,
         more,
         truth,
         forged,
     }
+}
+
+/// Whether a stream begins with a whole header that the leg knows.
+fn is_header(rule: &Rule, codecs: &[AnyCodec], stream: &[u8]) -> bool {
+    rule.codecs.iter().any(|codec| {
+        let parsed = codecs[usize::from(*codec)].parse(stream);
+        matches!(parsed, Ok(Parse::Header(_)))
+    })
 }
 
 impl Engine {
@@ -187,9 +188,9 @@ impl Engine {
         };
         let complete_end = begin + payload as i64 <= prefix.len() as i64;
         let no_more_comes =
-            flags & flag::RST != 0 || (to_server && flags & flag::FIN != 0 && complete_end);
+            flags & flag::RST != 0 || (flags & flag::FIN != 0 && (!to_server || complete_end));
         let limits = &self.config.limits;
-        let over = packets >= limits.hold_packets || bytes >= limits.hold_bytes;
+        let over = packets > limits.hold_packets || bytes > limits.hold_bytes;
         if !matches!(decision, Decision::Wait) {
             let stream = prefix.to_vec();
             self.apply(id, decision, &stream);
@@ -289,6 +290,24 @@ impl Engine {
         )
     }
 
+    /// Counts what looks like one more header in the first segment behind the peeled ones, where that
+    /// segment came after the verdict. It is payload: the attacker's own.
+    #[cold]
+    pub(super) fn look_for_forgery(&mut self, id: Id, segment: &Segment, frame: &[u8]) {
+        let connection = self.tracker.get_mut(id);
+        connection.set(fact::LOOKED);
+        if connection.state != State::Stripped {
+            return;
+        }
+        if connection.offset(segment.seq(frame)) != i64::from(connection.boundary()) {
+            return;
+        }
+        let rule = self.config.rules.get(connection.rule);
+        if is_header(rule, &self.config.codecs, segment.captured(frame)) {
+            self.stats.note(Event::ForgedHeader);
+        }
+    }
+
     fn note_mss_again(&mut self, id: Id, segment: &Segment, frame: &[u8], flags: u8) {
         let mut connection = std::mem::replace(self.tracker.get_mut(id), Connection::vacant());
         self.note_mss(&mut connection, segment, frame, flags);
@@ -337,6 +356,10 @@ impl Engine {
                 forged,
             } => {
                 peel(connection, &self.config.codecs, first, &more, stream);
+                let last = more.last().unwrap_or(&first);
+                if last.start + last.len < stream.len() {
+                    connection.set(fact::LOOKED);
+                }
                 if let Some(truth) = truth {
                     connection.set_truth(&truth);
                 }
@@ -397,6 +420,7 @@ impl Engine {
             return;
         };
         self.held_bytes -= hold.bytes;
+        connection.set(fact::RELEASING);
         for mut held in hold.packets {
             self.stats.held -= 1;
             let meta = held.meta;
@@ -427,6 +451,7 @@ impl Engine {
                 out.settle(held.slot);
             }
         }
+        self.tracker.get_mut(id).unset(fact::RELEASING);
     }
 
     /// A connection's header will not come: what waits leaves as it came in.
