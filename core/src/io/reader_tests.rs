@@ -35,7 +35,7 @@ fn reader(bytes: &[u8], piece: usize) -> Result<Reader, Error> {
         piece,
         calls: 0,
     };
-    Reader::new("t", Source::new(Box::new(trickle), true))
+    Reader::new("t", Source::new(Box::new(trickle), true), &mut || true)
 }
 
 /// Everything that a capture gives: time, interface, length on the wire, bytes.

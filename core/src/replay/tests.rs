@@ -181,9 +181,14 @@ fn pcap(header: &FileHeader, frames: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
+fn open(path: &str) -> Reader {
+    let source = Source::from_file(reader::open(path).unwrap());
+    Reader::new(path, source, &mut || true).unwrap()
+}
+
 /// Reads a capture back: time in milliseconds after the first second, length on the wire, frame.
 fn packets(path: &str) -> Vec<(u64, u32, String)> {
-    let mut reader = Reader::new(path, Source::from_file(reader::open(path).unwrap())).unwrap();
+    let mut reader = open(path);
     let mut packets = Vec::new();
     while let Some(packet) = reader.next().unwrap() {
         let frame = String::from_utf8_lossy(reader.frame_mut(&packet)).into_owned();
@@ -197,8 +202,25 @@ fn packets(path: &str) -> Vec<(u64, u32, String)> {
     packets
 }
 
+fn start(
+    processor: Scripted,
+    inputs: &[String],
+    output: Option<&str>,
+    filters: Filters,
+) -> Result<Replay<Scripted>, Error> {
+    Replay::new(processor, inputs, output, filters, 0, &mut || true)
+}
+
 fn run(processor: Scripted, inputs: &[String], output: &str, window: usize) -> Replay<Scripted> {
-    let mut replay = Replay::new(processor, inputs, Some(output), Filters::None, window).unwrap();
+    let mut replay = Replay::new(
+        processor,
+        inputs,
+        Some(output),
+        Filters::None,
+        window,
+        &mut || true,
+    )
+    .unwrap();
     while replay.step(3).unwrap() {}
     assert!(!replay.step(3).unwrap());
     assert_eq!(replay.stats()["packets"]["held"], 0);
@@ -301,14 +323,8 @@ fn the_window_is_bounded_and_a_packet_held_beyond_it_is_late() {
         frames.extend([&b"h-near"[..], b"p"]);
         let input = scratch.write("in.pcap", &pcap(&HEADER, &frames));
         let output = scratch.path(name);
-        let mut replay = Replay::new(
-            Scripted::default(),
-            &[input],
-            Some(&output),
-            Filters::None,
-            0,
-        )
-        .unwrap();
+        let mut replay =
+            start(Scripted::default(), &[input], Some(&output), Filters::None).unwrap();
         let mut most = 0;
         while replay.step(100).unwrap() {
             most = most.max(replay.state.sink.chunks.alive());
@@ -338,7 +354,7 @@ fn capture_time_is_told_and_releases_what_waits() {
             patience: Some(30_000_000),
             ..Scripted::default()
         };
-        let mut replay = Replay::new(processor, &[input], Some(&output), Filters::None, 0).unwrap();
+        let mut replay = start(processor, &[input], Some(&output), Filters::None).unwrap();
         // Released by time, not by the end.
         assert!(replay.step(50).unwrap());
         assert!(replay.processor.held.is_empty());
@@ -362,7 +378,7 @@ fn connections_are_closed_a_few_a_step() {
         unclosed: 10,
         ..Scripted::default()
     };
-    let mut replay = Replay::new(processor, &[input], None, Filters::None, 0).unwrap();
+    let mut replay = start(processor, &[input], None, Filters::None).unwrap();
     let mut left = Vec::new();
     while replay.step(4).unwrap() {
         left.push(replay.processor.unclosed);
@@ -388,8 +404,7 @@ fn filtered_packets_are_counted_and_never_pushed() {
             let input = scratch.write("in.pcap", &pcap(&HEADER, &[b"p1", b"x", b"h", b"p2", b""]));
             let output = scratch.path(name);
             let inputs = [input];
-            let mut replay =
-                Replay::new(Scripted::default(), &inputs, Some(&output), filters, 0).unwrap();
+            let mut replay = start(Scripted::default(), &inputs, Some(&output), filters).unwrap();
             while replay.step(100).unwrap() {}
             let frames: Vec<_> = packets(&output)
                 .into_iter()
@@ -403,7 +418,7 @@ fn filtered_packets_are_counted_and_never_pushed() {
     let scratch = Scratch::new();
     let inputs = [scratch.write("in.pcap", &pcap(&HEADER, &[b"p"]))];
     let others = Filters::by_link_type([(113, program.to_vec())].into()).unwrap();
-    let error = Replay::new(Scripted::default(), &inputs, None, others, 0)
+    let error = start(Scripted::default(), &inputs, None, others)
         .err()
         .unwrap();
     assert_eq!(
@@ -424,13 +439,7 @@ fn inputs_of_several_link_types_need_pcapng() {
         scratch.write("b.pcap", &pcap(&cooked, &[b"p-cooked"])),
     ];
     let output = scratch.path("out.pcap");
-    let error = Replay::new(
-        Scripted::default(),
-        &inputs,
-        Some(&output),
-        Filters::None,
-        0,
-    );
+    let error = start(Scripted::default(), &inputs, Some(&output), Filters::None);
     let text = error.err().unwrap().to_string();
     assert!(
         text.contains(
@@ -461,8 +470,7 @@ fn precision_of_the_finest_input_is_kept() {
     for name in OUTPUTS {
         let output = scratch.path(name);
         run(Scripted::default(), &inputs, &output, 0);
-        let mut reader =
-            Reader::new(&output, Source::from_file(reader::open(&output).unwrap())).unwrap();
+        let mut reader = open(&output);
         let mut seen = Vec::new();
         while let Some(packet) = reader.next().unwrap() {
             seen.push(packet.ts);
@@ -522,7 +530,7 @@ fn an_input_is_never_the_output() {
     std::os::unix::fs::symlink(&input, &link).unwrap();
     for output in [&input, &link] {
         let inputs = [input.clone()];
-        let error = Replay::new(Scripted::default(), &inputs, Some(output), Filters::None, 0);
+        let error = start(Scripted::default(), &inputs, Some(output), Filters::None);
         let text = error.err().unwrap().to_string();
         assert!(
             text.contains("the output is the same file as the input"),
@@ -567,7 +575,7 @@ proptest! {
         for name in OUTPUTS {
             let output = scratch.path(name);
             let mut replay =
-                Replay::new(Scripted::default(), &inputs, Some(&output), Filters::None, 0).unwrap();
+                start(Scripted::default(), &inputs, Some(&output), Filters::None).unwrap();
             while replay.step(step).unwrap() {}
             seen.push(packets(&output));
         }
