@@ -345,7 +345,10 @@ impl Engine {
         connection.count(to_server, payload, meta.ts);
         if id.is_half_open() {
             if flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !to_server {
-                connection.set(fact::SYN_ACK);
+                if !connection.is(fact::SYN_ACK) {
+                    connection.set(fact::SYN_ACK);
+                    connection.client_ack = segment.seq(frame);
+                }
             } else if flags & flag::SYN == 0
                 && (payload > 0 || (to_server && connection.is(fact::SYN_ACK)))
             {
@@ -717,9 +720,16 @@ fn treat(
     } else {
         strip::to_client(connection, segment, frame, meta, stats)
     };
-    let Stripped::Packet { start, segment } = stripped else {
-        stats.merge(Merged::Header);
-        return Fate::Gone;
+    let (start, segment) = match stripped {
+        Stripped::Packet { start, segment } => (start, segment),
+        Stripped::Nothing => {
+            stats.merge(Merged::Header);
+            return Fate::Gone;
+        }
+        Stripped::Acknowledgement => {
+            stats.merge(Merged::HeaderAck);
+            return Fate::Gone;
+        }
     };
     // Ethernet padding lies behind the IP packet's end.
     let end = frame.len().min(start + segment.ip.end);
