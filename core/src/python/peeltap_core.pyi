@@ -51,12 +51,12 @@ class Replay:
 
     `config` is as for `Engine`. `inputs` are pcap or pcapng files, merged by time; `-` is standard
     input. `output` is pcapng where its name ends so, else pcap; `-` is standard output; None writes
-    nothing, for records alone. It is never one of the inputs. Packets leave in the inputs' order with
-    their own timestamps; `window_bytes` bounds what waits in memory behind a packet that the engine
-    holds, and one that it holds for longer leaves late (`stats()["capture"]["late"]`).
+    nothing, for records alone. It is never one of the inputs. Packets leave in the inputs' order
+    with their own timestamps; `window_bytes` bounds what waits in memory behind a packet that the
+    engine holds, and one that it holds for longer leaves late (`stats()["capture"]["late"]`).
 
-    `filter` is a classic BPF program, instructions (code, jt, jf, k) as libpcap compiles them, or one
-    program for each LINKTYPE_ value.
+    `filter` is a classic BPF program, instructions (code, jt, jf, k) as libpcap compiles them, or
+    one program for each LINKTYPE_ value.
 
     Raises OSError with the file's name; ValueError where an input is no capture, link types do not
     fit together, or a program could not be run.
@@ -68,7 +68,7 @@ class Replay:
         inputs: Sequence[str],
         output: str | None,
         *,
-        filter: _Program | Mapping[int, _Program] | None = None,
+        filter: _Program | Mapping[int, _Program] | None = None,  # noqa: A002 - the command's word
         window_bytes: int = 67108864,
     ) -> None: ...
     def step(self, packets: int) -> bool:
@@ -90,9 +90,9 @@ class Replay:
     def stats(self) -> dict[str, Any]:
         """The counters of the engine, and under `capture` those of the files.
 
-        `packets` and `bytes` read, `filtered` out, of an `unknown_link` type (passed unread), `late`
-        (out of order), `shortened_timestamps`, whether an input was `truncated`, and `skipped` blocks
-        by name.
+        `packets` and `bytes` read, `filtered` out, of an `unknown_link` type (passed unread),
+        `late` (out of order), `shortened_timestamps`, whether an input was `truncated`, and
+        `skipped` blocks by name.
         """
 
     def warnings(self) -> list[str]:
