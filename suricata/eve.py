@@ -155,8 +155,8 @@ def flow_start(event: Event) -> object:
     for name in _FLOW_OBJECTS:
         if name in event:
             value = event[name]
-            if type(value) is dict:
-                return value.get("start")
+            if type(value) is dict and "start" in value:
+                return value["start"]
     return None
 
 
