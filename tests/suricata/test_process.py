@@ -212,12 +212,33 @@ def test_interrupted_by_the_person(endless: Path, tmp_path: Path) -> None:
     assert list(children()) == []
 
 
+LINK_TYPE_147 = bytes.fromhex("d4c3b2a1020004000000000000000000ffff000093000000")
+PACKET = bytes(8) + b"\4\0\0\0\4\0\0\0abcd"
+NO_CAPTURES = [
+    (b"this is no capture, and long enough to be asked about", "unknown file format"),
+    (LINK_TYPE_147[:10], "truncated dump file"),
+    (b"", "truncated dump file|Empty file"),
+    (LINK_TYPE_147 + PACKET, "datalink type 147 not .*supported"),
+]
+
+
 @pytest.mark.suricata
-def test_what_is_no_capture(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("data", "reason"), NO_CAPTURES, ids=["words", "cut", "empty", "link"])
+def test_what_is_no_capture(tmp_path: Path, data: bytes, reason: str) -> None:
     junk = tmp_path / "junk.pcap"
-    junk.write_bytes(b"this is no capture, and long enough to be asked about")
-    with pytest.raises(process.SuricataFailed, match="ended with exit code 1: unknown file format"):
+    junk.write_bytes(data)
+    with pytest.raises(process.SuricataFailed, match=f"cannot read {junk}: .*({reason})"):
         process.run(junk, settings_for(None), tmp_path / "log")
+    assert list(children()) == []
+
+
+@pytest.mark.suricata
+def test_a_capture_without_packets_has_no_events(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.pcap"
+    empty.write_bytes(LINK_TYPE_147)
+    run = process.run(empty, settings_for(None), tmp_path / "log")
+    assert events(run) == []
+    assert run.warnings == [f"{empty} holds no packets"]
 
 
 @pytest.mark.suricata
