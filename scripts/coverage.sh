@@ -1,0 +1,26 @@
+#!/usr/bin/env bash
+# Lines and branches of Python and lines of Rust that the tests reach, into coverage/.
+# `make coverage` calls it; cargo-tarpaulin is built on first use, into .venv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+mkdir -p coverage
+
+# cargo-tarpaulin reads the compiler's coverage data by itself. LLVM's own tools would have to be of
+# the very LLVM version that rustc was built with, which distributions do not package.
+if [[ ! -x .venv/bin/cargo-tarpaulin ]]; then
+    echo 'coverage: building cargo-tarpaulin, once; it takes some minutes' >&2
+    cargo install cargo-tarpaulin --locked --quiet --root .venv
+fi
+
+echo '== Python: lines and branches =='
+.venv/bin/pytest -q -n "${PYTEST_WORKERS:-2}" --dist loadgroup \
+    --cov=pipeline --cov=reassembly --cov=suricata --cov-branch \
+    --cov-report=term --cov-report=html:coverage/python --cov-report=xml:coverage/python.xml
+
+echo '== Rust: lines =='
+# Its own target directory: instrumented code and ordinary code would replace each other in turns.
+CARGO_TARGET_DIR=core/target/coverage .venv/bin/cargo-tarpaulin tarpaulin \
+    --manifest-path core/Cargo.toml --engine llvm --skip-clean \
+    --include-files 'core/src/*' --out html lcov --output-dir coverage 2>&1 |
+    sed -n '/Tested\/Total Lines/,$p'

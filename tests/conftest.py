@@ -1,0 +1,40 @@
+"""What a machine lacks: skipped on a developer's, with the reason; a failure in the CI.
+
+@pytest.mark.suricata               runs the installed Suricata
+@pytest.mark.tool("tshark")         runs the programs named
+@pytest.mark.netns                  makes network namespaces, as root
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+
+def _lacks(item: pytest.Item) -> str | None:
+    """The first thing that a test needs and that is not here, as one clause."""
+    wanted = ["suricata"] if item.get_closest_marker("suricata") else []
+    for marker in item.iter_markers("tool"):
+        wanted += marker.args
+    for program in wanted:
+        # Servers and sniffers live in sbin, which is not on everybody's path.
+        if shutil.which(program) is None and shutil.which(program, path="/usr/sbin:/sbin") is None:
+            return f"the program {program} is not installed; run make setup"
+    if item.get_closest_marker("netns"):
+        from fixtures import netns, programs
+
+        return netns.may_build() or programs.missing()
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Ends a test before it begins where something that it needs is missing."""
+    reason = _lacks(item)
+    if reason is None:
+        return
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason, pytrace=False)
+    pytest.skip(reason)

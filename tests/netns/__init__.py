@@ -1,0 +1,1 @@
+"""Live recordings in namespaces of their own; they need root."""
