@@ -102,7 +102,7 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
 def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
     add = parser.add_argument_group("what is said").add_argument
     add("--json", action="store_true", help=f"print {what} as one JSON object")
-    add("-q", "--quiet", action="store_true", help=f"leave out progress and {what}; errors still show")
+    add("-q", "--quiet", action="store_true", help=f"no progress, none of {what}")
 
 
 def _seed(text: str) -> int:
