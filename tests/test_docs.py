@@ -1,10 +1,10 @@
-"""The documentation says what the program does: its examples run, and its tables leave nothing out."""
+"""The documentation says what the program does: examples run, tables leave nothing out."""
 
 import json
 import re
 import shlex
 import typing
-from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 import orjson
@@ -35,13 +35,15 @@ def page(name: str) -> str:
     return (ROOT / "docs" / name).read_text()
 
 
-def examples(language: str) -> Iterator[object]:
+def examples(language: str) -> list[object]:
     """Every fenced block in `language`, named by its page and line."""
+    found: list[object] = []
     for path in PAGES:
         text = path.read_text()
         for block in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
             line = text.count("\n", 0, block.start()) + 2
-            yield pytest.param(block[1], id=f"{path.name}:{line}")
+            found.append(pytest.param(block[1], id=f"{path.name}:{line}"))
+    return found
 
 
 def table_keys(text: str) -> set[str]:
@@ -65,13 +67,14 @@ def test_commands_in_the_documentation_are_right(text: str) -> None:
     """Every `peeltap` command parses; every make target exists."""
     targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for line in text.splitlines():
-        command = line.removeprefix("$ ").partition("#")[0]
-        for part in command.split("|"):
-            words = shlex.split(part)
-            if words[:1] == ["make"]:
-                assert words[1] in targets
-            elif words and words[0].endswith("peeltap") and words[1] != "--help":
-                cli._parser(words[1]).parse_intermixed_args(words[2:])
+        words = shlex.split(line.removeprefix("$ "), comments=True)
+        pipes = [at for at, word in enumerate(words) if word == "|"]
+        for start, end in pairwise([-1, *pipes, len(words)]):
+            part = words[start + 1 : end]
+            if part[:1] == ["make"]:
+                assert part[1] in targets
+            elif part and part[0].endswith("peeltap") and part[1] != "--help":
+                cli._parser(part[1]).parse_intermixed_args(part[2:])
 
 
 @pytest.mark.parametrize("text", examples("json"))

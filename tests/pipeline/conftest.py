@@ -1,12 +1,16 @@
 """How these tests run the command line: in this process, or as a child where streams matter."""
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import dpkt
 import pytest
+import yaml
 
 from pipeline import cli
 
@@ -19,6 +23,20 @@ ARGV = [sys.executable, "-c", "from pipeline.cli import main; main()"]
 def capture(name: str) -> str:
     """The path of a recorded capture."""
     return str(FIXTURES / "captures" / f"{name}.pcap")
+
+
+def truth(name: str) -> dict[str, Any]:
+    """What is known of a capture without Peeltap."""
+    return yaml.safe_load((FIXTURES / "captures" / f"{name}.yaml").read_text())
+
+
+def packets(path: Path | str) -> list[tuple[float, bytes]]:
+    with Path(path).open("rb") as stream:
+        return list(dpkt.pcap.Reader(stream))
+
+
+def records(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 @dataclass
