@@ -278,10 +278,9 @@ class Bench:
         for path in (*paths.values(), self.sink):
             path.unlink()
         progress("")
-        peaks = found[many]["peak"], found[1_000]["peak"]
-        each = (peaks[0] - peaks[1]) / (many - 1_000)
-        own = found[many]["stats"]["bytes_per_connection"]
-        tracked = found[many]["tracked"]
+        few, most = found[1_000]["most"], found[many]["most"]
+        tracked, own = most["tracked"], most["bytes_per_connection"]
+        each = (most["resident"] - few.get("resident", 0)) / (tracked - few["tracked"])
         say(f"A crowd of {many:,} connections, {tracked:,} tracked at once:")
         say(f"  {own:,.0f} bytes each by the engine's own account")
         say(f"  {each:,.0f} bytes each by growth of resident memory, tables and buffers included")

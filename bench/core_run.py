@@ -26,15 +26,16 @@ def status(key: str) -> int:
 
 
 def main(mode: str, source: str, sink: str) -> None:
-    idle = status("VmHWM")
     replay = peeltap_core.Replay(engine_config(mode), [source], sink)
-    tracked = 0
+    most: dict[str, float] = {"tracked": 0}
     while replay.step(STEP):
         replay.take_records()
-        tracked = max(tracked, int(replay.stats()["tracked"]))
+        stats = replay.stats()
+        if stats["tracked"] > most["tracked"]:
+            most = {key: stats[key] for key in ("tracked", "bytes_per_connection")}
+            most["resident"] = status("VmRSS")
     replay.take_records()
-    found = {"stats": replay.stats(), "tracked": tracked, "idle": idle, "peak": status("VmHWM")}
-    print(json.dumps(found))
+    print(json.dumps({"most": most, "stats": replay.stats()}))
 
 
 if __name__ == "__main__":

@@ -8,29 +8,17 @@ from __future__ import annotations
 
 import ctypes
 import ctypes.util
-import os
-import stat
-import struct
-from collections.abc import Sequence
-from pathlib import Path
 
 from pipeline.errors import RunError, UsageError
-from pipeline.outputs import STANDARD
 
 Instruction = tuple[int, int, int, int]
 """code, jt, jf, k of one `struct bpf_insn`."""
 
-LINKTYPE_ETHERNET = 1
+LINK_TYPES = (1, 0, 101, 108, 113, 228, 229, 276)
+"""LINKTYPE numbers: Ethernet, null, raw IP, loop, cooked v1, IPv4, IPv6, cooked v2."""
+
 _DLT = {101: 12}
-"""Where libpcap's own number on Linux is not the file's: raw IP."""
-_PCAP = {
-    b"\xd4\xc3\xb2\xa1": "<",
-    b"\x4d\x3c\xb2\xa1": "<",
-    b"\xa1\xb2\xc3\xd4": ">",
-    b"\xa1\xb2\x3c\x4d": ">",
-}
-_SECTION = b"\x0a\x0d\x0d\x0a"
-_INTERFACE = 1
+"""Where libpcap's own number on Linux is not the file's."""
 
 _NETMASK_UNKNOWN = 0xFFFFFFFF
 _SNAPLEN = 262144
@@ -73,51 +61,29 @@ def _library() -> ctypes.CDLL:
     raise RunError("--filter needs libpcap, which is not installed; on Debian: libpcap0.8")
 
 
-def compile_filter(expression: str, inputs: Sequence[str]) -> list[Instruction]:
-    """Compile `expression` for the packets of `inputs`.
+def compile_filter(expression: str) -> dict[int, list[Instruction]]:
+    """Compile `expression` for every link type that can be read.
 
-    Raises UsageError with libpcap's own words where the expression is wrong, and where inputs of
-    several link types would need several programs; RunError where libpcap is absent.
+    A link type for which it means nothing (`ether host` of raw IP) is left out. Raises UsageError
+    with libpcap's own words where the expression is wrong for all, RunError where libpcap is
+    absent.
     """
-    types = {link_type(name) for name in inputs if name != STANDARD}
-    # What comes on standard input cannot be looked at and then read again.
-    if len(types) > 1:
-        raise UsageError(
-            "--filter: the inputs are of several link types, and offsets differ; "
-            "filter each alone, or leave the filter out"
-        )
-    return _compile(expression, types.pop() if types else LINKTYPE_ETHERNET)
-
-
-def link_type(name: str) -> int:
-    """Give the LINKTYPE number at the head of a capture; Ethernet where it is not to be seen.
-
-    What is wrong with the file is for the core to say.
-    """
-    try:
-        with Path(name).open("rb") as stream:
-            head = stream.read(4096) if stat.S_ISREG(os.fstat(stream.fileno()).st_mode) else b""
-    except OSError:
-        return LINKTYPE_ETHERNET
-    if head[:4] in _PCAP and len(head) >= 24:
-        (number,) = struct.unpack_from(f"{_PCAP[head[:4]]}I", head, 20)
-        return int(number) & 0xFFFF
-    if head[:4] == _SECTION and len(head) >= 16:
-        order = "<" if head[8:12] == b"\x4d\x3c\x2b\x1a" else ">"
-        at = 0
-        while at + 12 <= len(head):
-            kind, length = struct.unpack_from(f"{order}II", head, at)
-            if kind == _INTERFACE:
-                return int(struct.unpack_from(f"{order}H", head, at + 8)[0])
-            if length < 12:
-                break
-            at += length
-    return LINKTYPE_ETHERNET
-
-
-def _compile(expression: str, link: int) -> list[Instruction]:
     library = _library()
-    handle = library.pcap_open_dead(_DLT.get(link, link), _SNAPLEN)
+    programs: dict[int, list[Instruction]] = {}
+    wrong: UsageError | None = None
+    for link_type in LINK_TYPES:
+        try:
+            programs[link_type] = _compile(library, expression, _DLT.get(link_type, link_type))
+        except UsageError as error:
+            # The first is Ethernet's, which says most.
+            wrong = wrong or error
+    if wrong is not None and not programs:
+        raise wrong
+    return programs
+
+
+def _compile(library: ctypes.CDLL, expression: str, link: int) -> list[Instruction]:
+    handle = library.pcap_open_dead(link, _SNAPLEN)
     program = _Program()
     try:
         if library.pcap_compile(

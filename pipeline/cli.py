@@ -24,9 +24,9 @@ app = typer.Typer(
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib.metadata import version
+        from peeltap_core import VERSION
 
-        typer.echo(f"peeltap {version('peeltap')}")
+        typer.echo(f"peeltap {VERSION}")
         raise typer.Exit
 
 

@@ -114,14 +114,14 @@ class _Job:
         self.stack = stack
         self.scratch: Path | None = None
         self.stage: SuricataStage | None = None
-        self.program: list[Instruction] | None = None
+        self.programs: dict[int, list[Instruction]] | None = None
         named = {"capture": request.out, "flows": request.flows, "events": request.eve}
         self.outputs = {what: Output(name) for what, name in named.items() if name is not None}
         # What can be wrong is said before the long part.
         if request.filter is not None:
             from pipeline.capture_filter import compile_filter
 
-            self.program = compile_filter(request.filter, request.inputs)
+            self.programs = compile_filter(request.filter)
         if request.suricata:
             from pipeline.events import SuricataStage
 
@@ -166,10 +166,13 @@ class _Job:
 
     def _strip(self, clean: str | None) -> None:
         settings = engine_config(
-            self.config, mode=self.request.mode, superframes=self.request.superframes
+            self.config,
+            mode=self.request.mode,
+            superframes=self.request.superframes,
+            records="flows" in self.outputs or self.stage is not None,
         )
         try:
-            core = peeltap_core.Replay(settings, self.request.inputs, clean, filter=self.program)
+            core = peeltap_core.Replay(settings, self.request.inputs, clean, filter=self.programs)
         except ValueError as error:
             raise RunError(str(error)) from None
         except OSError as error:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
@@ -82,13 +83,15 @@ class FlowRecord:
     packets: Counters
     bytes: Counters
     reason: str | None = None
+    # Names of the codecs of the headers, the outermost first: every event asks for them.
+    codecs: tuple[str, ...] = field(init=False, compare=False)
 
-    @property
-    def codecs(self) -> list[str]:
-        """Names of the codecs of the headers, the outermost first."""
-        return [header.codec for header in self.headers]
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "codecs", tuple(header.codec for header in self.headers))
 
 
+# Gateways and decoys are few and stand in every record.
+@lru_cache(maxsize=65_536)
 def canonical_ip(text: str) -> str:
     """The one spelling of an address: dotted IPv4, or IPv6 as RFC 5952 writes it.
 
@@ -98,8 +101,18 @@ def canonical_ip(text: str) -> str:
     family = socket.AF_INET6 if ":" in text else socket.AF_INET
     try:
         return socket.inet_ntop(family, socket.inet_pton(family, text))
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError) as error:
         raise ValueError(f"{text!r} is not an IP address") from error
+
+
+@lru_cache(maxsize=4096)
+def _parse_second(text: str) -> int:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no UTC offset")
+    # Integer arithmetic: a float of seconds cannot hold nanoseconds.
+    since = moment - _EPOCH
+    return (since.days * 86_400 + since.seconds) * _NS
 
 
 def parse_time(text: str) -> int:
@@ -109,22 +122,15 @@ def parse_time(text: str) -> int:
     nanoseconds; Python's own parser would cut them). Raises ValueError.
     """
     fraction = 0
-    dot = text.find(".")
-    if dot >= 0:
-        end = dot + 1
-        while end < len(text) and text[end] in "0123456789":
-            end += 1
-        digits = text[dot + 1 : end]
+    whole, dot, rest = text.partition(".")
+    if dot:
+        zone = rest.lstrip("0123456789")
+        digits = rest[: len(rest) - len(zone)]
         if not digits:
             raise ValueError(f"{text!r} is not a timestamp")
         fraction = int((digits + "000000000")[:9])
-        text = text[:dot] + text[end:]
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} has no UTC offset")
-    # Integer arithmetic: a float of seconds cannot hold nanoseconds.
-    since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * _NS + fraction
+        whole += zone
+    return _parse_second(whole) + fraction
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)

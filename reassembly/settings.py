@@ -38,6 +38,9 @@ MAX_COUNT = (1 << 30) - 1
 MAX_SECONDS = 1e8
 """What the core takes at most as a limit."""
 
+MAX_CONNECTIONS = 1 << 24
+"""The core reserves room for all of them at once: 2.4 GB of address space for so many."""
+
 _MAGIC = re.compile(r"[0-9a-fA-F]{16}")
 _CODEC_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
 
@@ -163,10 +166,10 @@ class Limits(_Model):
     """Bounds on what the engine remembers and holds back; seconds are capture time."""
 
     connections: int = Field(
-        default=1_000_000, ge=1, le=MAX_COUNT, description="connections tracked at a time"
+        default=1_000_000, ge=1, le=MAX_CONNECTIONS, description="connections tracked at a time"
     )
     half_open: int = Field(
-        default=65_536, ge=1, le=MAX_COUNT, description="connections without a finished handshake"
+        default=65_536, ge=1, le=MAX_CONNECTIONS, description="connections without a finished handshake"
     )
     hold_packets: int = Field(
         default=256, ge=1, le=MAX_COUNT, description="packets held for one connection"

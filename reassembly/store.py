@@ -15,8 +15,8 @@ import sqlite3
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Protocol, Self
@@ -36,8 +36,7 @@ class StoreError(Exception):
     """A store's file cannot be used; the text is one sentence that names the file."""
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(NamedTuple):
     """The connection that an event belongs to.
 
     `reversed`: the event's source is the connection's server. `by`: which of the record's tuples
@@ -112,6 +111,9 @@ class Candidate(NamedTuple):
     record: FlowRecord
 
 
+_start = itemgetter(0)
+
+
 def keys_of(record: FlowRecord) -> list[tuple[Key, Literal["observed", "true"]]]:
     """The tuples under which a record is found, from its client's side.
 
@@ -140,6 +142,14 @@ def choose(
     Suricata reports late. Starts are compared in whole microseconds, as EVE cuts its times.
     """
     moment = at if started is None else started
+    # Nearly always there is but one.
+    if len(forward) + len(backward) == 1:
+        start, _, _, by, record = (forward or backward)[0]
+        if start > moment + EARLY_NS:
+            return None
+        if record.end is not None and moment > record.end:
+            return Match(record, not forward, by, "late")
+        return Match(record, not forward, by, "time" if started is None else "exact")
     found: tuple[Candidate, bool] | None = None
     if vlan is not None:
         tags = tuple(vlan)
@@ -158,12 +168,10 @@ def choose(
             break
     if found is None:
         return None
-    candidate, turned = found
-    end = candidate.record.end
-    confidence: Confidence = "late"
-    if end is None or moment <= end:
-        confidence = "time" if started is None else "exact"
-    return Match(candidate.record, turned, candidate.by, confidence)
+    (_, _, _, by, record), turned = found
+    if record.end is not None and moment > record.end:
+        return Match(record, turned, by, "late")
+    return Match(record, turned, by, "time" if started is None else "exact")
 
 
 def _canonical(ip: str) -> str:
@@ -182,7 +190,7 @@ class MemoryStore:
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self._max = max_records
         self._records: dict[tuple[str, int], FlowRecord] = {}
-        self._index: dict[Key, list[Candidate]] = {}
+        self._index: dict[tuple[str, str, int, str, int], list[Candidate]] = {}
         self._version = 0
         self.evicted = 0
 
@@ -201,7 +209,7 @@ class MemoryStore:
         for key, by in keys_of(record):
             candidates = self._index.setdefault(key, [])
             candidate = Candidate(record.start, record.id, record.epoch, by, record)
-            insort(candidates, candidate, key=lambda c: c.start)
+            insort(candidates, candidate, key=_start)
         self._version += 1
         if len(self._records) > self._max:
             oldest = next(iter(self._records))
@@ -237,13 +245,13 @@ class MemoryStore:
         vlan: Sequence[int] | None = None,
     ) -> Match | None:
         """See FlowStore."""
-        src_ip, dest_ip = _canonical(src_ip), _canonical(dest_ip)
-        index = self._index
-        forward = index.get(Key(proto, src_ip, src_port, dest_ip, dest_port), ())
-        backward = index.get(Key(proto, dest_ip, dest_port, src_ip, src_port), ())
-        if not forward and not backward:
+        if ":" in src_ip:
+            src_ip, dest_ip = _canonical(src_ip), _canonical(dest_ip)
+        forward = self._index.get((proto, src_ip, src_port, dest_ip, dest_port))
+        backward = self._index.get((proto, dest_ip, dest_port, src_ip, src_port))
+        if forward is None and backward is None:
             return None
-        return choose(forward, backward, at, started, vlan)
+        return choose(forward or (), backward or (), at, started, vlan)
 
     def __len__(self) -> int:
         return len(self._records)

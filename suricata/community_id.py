@@ -17,7 +17,7 @@ TCP = 6
 
 @lru_cache(maxsize=65_536)
 def community_id(
-    src_ip: str, src_port: int, dest_ip: str, dest_port: int, *, seed: int = 0, proto: int = TCP
+    src_ip: str, src_port: int, dest_ip: str, dest_port: int, seed: int = 0, proto: int = TCP
 ) -> str:
     """`1:` and the base64 of the hash, for a protocol with ports.
 

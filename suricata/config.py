@@ -48,6 +48,9 @@ def overlay(settings: SuricataSettings, log_dir: Path) -> dict[str, Any]:
         # Rule files are named by absolute path; without any, none of the distribution's are loaded.
         "rule-files": [str(path.absolute()) for path in settings.rules],
     }
+    if "stats" not in settings.eve_types:
+        # Counted for nobody, it would only be warned of.
+        nodes["stats.enabled"] = False
     if settings.home_net is not None:
         nodes["vars.address-groups.HOME_NET"] = "[" + ",".join(settings.home_net) + "]"
     nodes.update(settings.extra)

@@ -13,16 +13,18 @@ alone too, each with its reason.
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64decode
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, NamedTuple
 
-from .community_id import community_id
+from .community_id import TCP, community_id
 from .flows import Match, Record
 
 Event = dict[str, Any]
 Path = tuple[str, ...]
-Changes = list[tuple[Path, "str | int"]]
+# For an object (its path from the root), the members that change: they are there already.
+Changes = list[tuple[Path, dict[str, "str | int"]]]
 End = tuple[str, int]
 
 
@@ -109,27 +111,29 @@ class Clock:
     """Parses EVE timestamps to nanoseconds, fast for the many that share a second."""
 
     def __init__(self, max_seconds: int = 4096) -> None:
-        self._seconds: dict[tuple[str, str], int] = {}
+        self._seconds: dict[str, int] = {}
         self._max = max_seconds
 
     def parse(self, text: object) -> int | None:
         """Nanoseconds since 1970 in UTC, or None for what is no `%Y-%m-%dT%H:%M:%S.%f%z`."""
+        try:
+            # Only what the general way has parsed is a key, so nothing need be checked again.
+            return self._seconds[text[:19] + text[26:]] + int(text[20:26]) * 1000  # type: ignore[index]
+        except (KeyError, TypeError, ValueError):
+            return self._first_of_second(text)
+
+    def _first_of_second(self, text: object) -> int | None:
         if type(text) is not str:
             return None
-        # Suricata writes six digits always; anything else is rare and takes the general way.
-        fraction = text[20:26]
-        if len(text) != 31 or text[19] != "." or not (fraction.isascii() and fraction.isdigit()):
-            return _parse_time(text)
-        key = (text[:19], text[26:])
-        seconds = self._seconds.get(key)
-        if seconds is None:
+        at = _parse_time(text)
+        # Suricata writes six digits always; of anything else nothing is remembered.
+        if at is not None and len(text) == 31 and text[19] == ".":
             whole = _parse_time(text[:19] + text[26:])
-            if whole is None:
-                return None
-            if len(self._seconds) >= self._max:
-                self._seconds.clear()
-            seconds = self._seconds[key] = whole
-        return seconds + int(fraction) * 1000
+            if whole is not None:
+                if len(self._seconds) >= self._max:
+                    self._seconds.clear()
+                self._seconds[text[:19] + text[26:]] = whole
+        return at
 
 
 def _parse_time(text: str) -> int | None:
@@ -149,9 +153,10 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def flow_start(event: Event) -> object:
     """The start that the event tells of its flow, as text, or None."""
     for name in _FLOW_OBJECTS:
-        value = event.get(name)
-        if type(value) is dict and "start" in value:
-            return value["start"]
+        if name in event:
+            value = event[name]
+            if type(value) is dict:
+                return value.get("start")
     return None
 
 
@@ -163,10 +168,14 @@ def vlan_tags(event: Event) -> tuple[int, ...]:
     return tuple(tags)
 
 
-@lru_cache(maxsize=65_536)
 def eve_ip(ip: str) -> str:
     """An address as Suricata spells it: IPv6 in full, so that a SIEM sees one text for it."""
-    return ipaddress.IPv6Address(ip).exploded if ":" in ip else ip
+    return _exploded(ip) if ":" in ip else ip
+
+
+@lru_cache(maxsize=65_536)
+def _exploded(ip: str) -> str:
+    return ipaddress.IPv6Address(ip).exploded
 
 
 @lru_cache(maxsize=65_536)
@@ -223,69 +232,124 @@ def roles(record: Record) -> Roles | None:
 
 
 def corrections(event: Event, match: Match, seed: int) -> Changes:
-    """What must stand in `event` instead, place by place; nothing if all is true already.
+    """What must stand in `event` instead, object by object; nothing if all is true already.
 
-    `event` was matched by its root's tuple, or, for an ICMP error, by its flow's.
+    `event` was matched by its root's tuple, or, for an ICMP error, by the one that it quotes.
     """
-    if match.by == "true":
+    true = match.record.true
+    if true is None or match.by == "true":
         return []
-    ends = roles(match.record)
-    if ends is None:
-        return []
-    changes: Changes = []
-    # The root: its direction is the match's.
-    if "src_port" in event:
-        source, target = ends.true_client, ends.true_server
-        if match.reversed:
-            source, target = target, source
-        changes += (
-            (("src_ip",), source[0]),
-            (("src_port",), source[1]),
-            (("dest_ip",), target[0]),
-            (("dest_port",), target[1]),
-        )
+    client, server = eve_ip(true.src_ip), eve_ip(true.dest_ip)
+    root: dict[str, str | int]
+    if "src_port" not in event:
+        root = _icmp_ends(event, match.record)
+    # The root's direction is the match's.
+    elif match.reversed:
+        root = {
+            "src_ip": server,
+            "src_port": true.dest_port,
+            "dest_ip": client,
+            "dest_port": true.src_port,
+        }
     else:
-        for key in ("src_ip", "dest_ip"):
-            end = ends.end(event.get(key), None)
-            if end is not None:
-                changes.append(((key,), end[0]))
-    # Objects that name both ends by themselves.
-    for name in ("flow", "tunnel"):
-        value = event.get(name)
-        if type(value) is dict and "src_ip" in value:
-            _both_ends(name, value, ends, changes)
-    # A rule's target.
-    alert = event.get("alert")
-    if type(alert) is dict:
-        for name in ("source", "target"):
-            value = alert.get(name)
-            if type(value) is dict:
-                _one_end(("alert", name), value, ("ip", "port"), ends, changes)
+        root = {
+            "src_ip": client,
+            "src_port": true.src_port,
+            "dest_ip": server,
+            "dest_port": true.dest_port,
+        }
     if "community_id" in event:
-        client, server = ends.true_client, ends.true_server
-        changes.append((("community_id",), community_id(*client, *server, seed=seed)))
+        root["community_id"] = community_id(client, true.src_port, server, true.dest_port, seed)
+    changes: Changes = [((), root)]
+    # Objects that name the ends by themselves.
+    if "flow" in event:
+        _pair(("flow",), event["flow"], match.record, changes)
+    if "alert" in event:
+        _target(event["alert"], match.record, changes)
+    if "tunnel" in event:
+        _pair(("tunnel",), event["tunnel"], match.record, changes)
     return changes
 
 
-def _both_ends(name: str, value: Event, ends: Roles, changes: Changes) -> None:
-    source = ends.end(value.get("src_ip"), value.get("src_port"))
-    target = ends.end(value.get("dest_ip"), value.get("dest_port"))
-    if source is not None and target is not None:
-        _one_end((name,), value, ("src_ip", "src_port"), ends, changes)
-        _one_end((name,), value, ("dest_ip", "dest_port"), ends, changes)
+def _icmp_ends(event: Event, record: Record) -> dict[str, str | int]:
+    ends = roles(record)
+    changed: dict[str, str | int] = {}
+    for key in ("src_ip", "dest_ip"):
+        end = None if ends is None else ends.end(event.get(key), None)
+        if end is not None:
+            changed[key] = end[0]
+    return changed
 
 
-def _one_end(
-    path: Path, value: Event, keys: tuple[str, str], ends: Roles, changes: Changes
-) -> None:
-    ip, port = keys
-    end = ends.end(value.get(ip), value.get(port))
-    if end is None:
+def _pair(path: Path, value: object, record: Record, changes: Changes) -> None:
+    """Correct an object that names both ends, if both are this connection's."""
+    if type(value) is not dict or "src_ip" not in value:
         return
-    changes.append(((*path, ip), end[0]))
+    ends = roles(record)
+    if ends is None:
+        return
+    source = ends.end(value["src_ip"], value.get("src_port"))
+    target = ends.end(value.get("dest_ip"), value.get("dest_port"))
+    if source is None or target is None:
+        return
+    changed: dict[str, str | int] = {"src_ip": source[0], "dest_ip": target[0]}
     # Port 0 is Suricata's word for a packet without ports (a fragment).
-    if value.get(port):
-        changes.append(((*path, port), end[1]))
+    if value.get("src_port"):
+        changed["src_port"] = source[1]
+    if value.get("dest_port"):
+        changed["dest_port"] = target[1]
+    changes.append((path, changed))
+
+
+def _target(alert: object, record: Record, changes: Changes) -> None:
+    """Correct what a rule's `target` adds to its alert, each end by itself."""
+    if type(alert) is not dict or not ("source" in alert or "target" in alert):
+        return
+    ends = roles(record)
+    for name in ("source", "target"):
+        value = alert.get(name)
+        if type(value) is not dict or ends is None:
+            continue
+        end = ends.end(value.get("ip"), value.get("port"))
+        if end is not None:
+            changed: dict[str, str | int] = {"ip": end[0]}
+            if value.get("port"):
+                changed["port"] = end[1]
+            changes.append((("alert", name), changed))
+
+
+def quoted_tuple(event: Event, seed: int) -> tuple[str, int, str, int] | None:
+    """The TCP 5-tuple that an ICMP error's event quotes, None if it cannot be told.
+
+    Such an event belongs to the connection's flow but names no port (Suricata leaves them out for
+    ICMP). Its `payload` holds the quoted packet's head (RFC 792, RFC 4443); the event's
+    `community_id`, which is the flow's, must agree where there is one.
+    """
+    payload = event.get("payload")
+    if type(payload) is not str:
+        return None
+    try:
+        packet = b64decode(payload, validate=True)
+        if packet[0] >> 4 == 4:
+            head, proto = (packet[0] & 15) * 4, packet[9]
+            source, target = packet[12:16], packet[16:20]
+        elif packet[0] >> 4 == 6:
+            # Behind extension headers TCP is not looked for.
+            head, proto = 40, packet[6]
+            source, target = packet[8:24], packet[24:40]
+        else:
+            return None
+        src_port = int.from_bytes(packet[head : head + 2], "big")
+        dest_port = int.from_bytes(packet[head + 2 : head + 4], "big")
+        if proto != TCP or len(packet) < head + 4:
+            return None
+        src_ip, dest_ip = str(ipaddress.ip_address(source)), str(ipaddress.ip_address(target))
+    except (ValueError, IndexError):
+        return None
+    known = event.get("community_id")
+    if known is not None and known != community_id(src_ip, src_port, dest_ip, dest_port, seed):
+        return None
+    return src_ip, src_port, dest_ip, dest_port
 
 
 def peeltap_object(event: Event, match: Match, seed: int) -> Event:
@@ -304,12 +368,19 @@ def peeltap_object(event: Event, match: Match, seed: int) -> Event:
             "dest_port": target[1],
         }
         if "community_id" in event:
-            observed["community_id"] = community_id(*source, *target, seed=seed)
+            observed["community_id"] = community_id(*source, *target, seed)
+    elif "src_port" in event and "dest_port" in event:
+        observed = {
+            "src_ip": event["src_ip"],
+            "src_port": event["src_port"],
+            "dest_ip": event["dest_ip"],
+            "dest_port": event["dest_port"],
+        }
+        if "community_id" in event:
+            observed["community_id"] = event["community_id"]
     else:
         observed = {
-            key: event[key]
-            for key in ("src_ip", "src_port", "dest_ip", "dest_port", "community_id")
-            if key in event
+            key: event[key] for key in ("src_ip", "dest_ip", "community_id") if key in event
         }
     return {
         "observed": observed,

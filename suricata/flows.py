@@ -35,7 +35,7 @@ class Record(Protocol):
     @property
     def true(self) -> Ends | None: ...  # noqa: D102
     @property
-    def codecs(self) -> list[str]: ...  # noqa: D102
+    def codecs(self) -> Sequence[str]: ...  # noqa: D102
     @property
     def verdict(self) -> str: ...  # noqa: D102
 

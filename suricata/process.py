@@ -288,7 +288,8 @@ def _judge(code: int, log_dir: Path, seconds: float) -> None:
             first["file"], int(first["line"]), reason.strip(), first["rule"], len(bad) - 1
         )
     lines = _tail(log_dir / _STDERR).strip().splitlines()
-    cause = errors[-1] if errors else (lines[-1] if lines else "it gave no reason")
+    # The first error is the cause, what follows are threads that could not start for it.
+    cause = errors[0] if errors else (lines[-1] if lines else "it gave no reason")
     raise SuricataFailed(f"Suricata ended with exit code {code}: {cause.strip()}")
 
 

@@ -6,6 +6,7 @@ and in a pipe they go on as soon as they come in. `-` is standard input or outpu
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import stat
@@ -75,10 +76,17 @@ def enrich_file(
             rejects=None if aside is None else lambda line: _write(aside, line, str(rejects)),
         )
         closed_early = False
+        # What is parsed here holds no cycles, so reference counts free it all; the collector would
+        # only walk the store's records again and again.
+        collecting = gc.isenabled()
+        gc.disable()
         try:
             _carry(reader, writer, enricher, str(source), str(target), progress)
         except BrokenPipeError:
             closed_early = True
+        finally:
+            if collecting:
+                gc.enable()
     return Report(enricher.stats(), enricher.warnings(), enricher.alerts, closed_early)
 
 

@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         Some(&output),
         Filters::None,
         64 << 20,
+        &mut || true,
     )?;
     while replay.step(100_000)? {}
     for warning in replay.warnings() {

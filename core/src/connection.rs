@@ -84,8 +84,8 @@ pub mod fact {
     pub const RESTORE: u16 = 1 << 6;
     pub const HAS_TRUTH: u16 = 1 << 7;
     pub const SYN_ACK: u16 = 1 << 8;
-    /// `client_ack` holds an acknowledgement that was passed on.
-    pub const CLIENT_ACKED: u16 = 1 << 9;
+    /// The server's last word on its window, while it acknowledged header bytes only, was 0.
+    pub const ZERO_WINDOW: u16 = 1 << 9;
     /// The client's end is not one that config trusts to send headers.
     pub const UNTRUSTED: u16 = 1 << 10;
     /// Excisions are not just `[0, removed)`: they stand in `Extra`.
@@ -180,7 +180,8 @@ pub struct Connection {
     pub isn: Seq,
     /// The highest sequence number after client data.
     pub client_next: Seq,
-    /// The client's highest acknowledgement that was passed on.
+    /// The client's highest acknowledgement that was passed on; before the first, the server's ISN.
+    /// Where the SYN/ACK was not captured, 0 stands for "none yet".
     pub client_ack: Seq,
     /// Bytes excised in all.
     pub removed: u32,

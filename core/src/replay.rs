@@ -216,13 +216,15 @@ impl<P: Processor> Replay<P> {
     /// Opens `inputs` (`-`: standard input), reads up to the first packets, then opens `output`
     /// (`-`: standard output; `None`: nothing is written, only the processor sees the packets).
     ///
-    /// `window` bounds the bytes that wait in memory for a packet that the processor holds.
+    /// `window` bounds the bytes that wait in memory for a packet that the processor holds. When a
+    /// signal interrupts the wait for a first packet, `go_on` says whether to wait on.
     pub fn new(
         processor: P,
         inputs: &[String],
         output: Option<&str>,
         filters: Filters,
         window: usize,
+        go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Replay<P>, Error> {
         if inputs.is_empty() {
             return Err(Error::Unfit("no input capture was named".to_owned()));
@@ -244,7 +246,7 @@ impl<P: Processor> Replay<P> {
         let mut readers = Vec::new();
         for (name, file) in inputs.iter().zip(&files) {
             let own = file.try_clone().map_err(|error| Error::io(name, error))?;
-            readers.push(Reader::new(name, Source::from_file(own))?);
+            readers.push(Reader::new(name, Source::from_file(own), go_on)?);
         }
         let header = match readers.as_slice() {
             [reader] => reader.pcap_header().filter(|header| {
@@ -263,7 +265,7 @@ impl<P: Processor> Replay<P> {
             None => {
                 // The first packets come behind the descriptions of the interfaces.
                 while let Err(error) = merge.peek() {
-                    if !error.is_interrupted() {
+                    if !error.is_interrupted() || !go_on() {
                         return Err(error);
                     }
                 }

@@ -60,7 +60,6 @@ def verdict(driver: Driver) -> str:
     return str(record["verdict"])
 
 
-def counted(driver: Driver, word: str) -> int:
-    """How often an oddity was counted whose name has `word` in it."""
-    events: dict[str, int] = driver.stats["events"]
-    return sum(count for name, count in events.items() if word in name)
+def counted(driver: Driver, name: str) -> int:
+    """How often the named oddity was counted."""
+    return int(driver.stats["events"].get(name, 0))

@@ -187,7 +187,7 @@ def test_overlap_with_different_bytes_first_wins_and_is_counted() -> None:
     conversation.driver.finish()
     (record,) = conversation.driver.take_records()
     assert record["true"] == TRUTH
-    assert counted(conversation.driver, "overlap") == 1
+    assert counted(conversation.driver, "header_overlap_differs") == 1
 
 
 def test_overlap_with_different_bytes_that_came_first_wins_too() -> None:
@@ -201,7 +201,7 @@ def test_overlap_with_different_bytes_that_came_first_wins_too() -> None:
     conversation.driver.finish()
     (record,) = conversation.driver.take_records()
     assert record["true"] == TRUTH | {"src_ip": "198.51.100.66"}
-    assert counted(conversation.driver, "overlap") == 1
+    assert counted(conversation.driver, "header_overlap_differs") == 1
 
 
 def test_same_bytes_again_are_no_oddity() -> None:
@@ -214,7 +214,7 @@ def test_same_bytes_again_are_no_oddity() -> None:
         c>s [P.] 10:46 ack 0     -> c>s [P.] 0:18 ack 0
         """
     )
-    assert counted(conversation.driver, "overlap") == 0
+    assert counted(conversation.driver, "header_overlap_differs") == 0
 
 
 def test_tcp_segment_cut_by_the_snap_length_inside_the_header_is_passed() -> None:

@@ -152,8 +152,10 @@ def test_ethernet_padding_is_trimmed_and_never_becomes_payload() -> None:
     leg = LEG4.with_(padded=True)
     conversation = talk(leg=leg)
     conversation.check(
-        OPEN
-        + """
+        """
+        c>s [S] <mss 1460>       -> c>s [S] <mss 1460>
+        s>c [S.] ack 0           -> s>c [S.] ack 0
+        c>s [.] 0 ack 0          -> c>s [.] 0 ack 0
         c>s [P.] 0:3 ack 0       -> held
         c>s [P.] 3:28 ack 0      -> gone
         c>s [P.] 28:29 ack 0     -> c>s [P.] 0:1 ack 0
@@ -162,7 +164,7 @@ def test_ethernet_padding_is_trimmed_and_never_becomes_payload() -> None:
         c>s [P.] 10:20 ack 2     -> c>s [.] 0 ack 2
         """
     )
-    assert [dissect(frame).trailer for frame in conversation.driver.frames[3:]] == [b""] * 4
+    assert [dissect(frame).trailer for frame in conversation.driver.frames] == [b""] * 7
 
 
 @pytest.mark.parametrize("link", ["ethernet", "raw", "sll", "sll2", "null"])

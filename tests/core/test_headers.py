@@ -232,7 +232,7 @@ def test_a_flipped_bit_is_refused_wherever_they_refuse_it(
     stream = bytes(header) + bytes(256)
     try:
         read = peeltap_core.parse_header(V2, stream)
-    except peeltap_core.MalformedHeader:
+    except peeltap_core.MalformedHeaderError:
         return
     if read is None or not read["complete"]:
         return
@@ -258,7 +258,7 @@ def test_a_flipped_bit_is_refused_wherever_they_refuse_it(
 def test_almost_lines(line: bytes) -> None:
     try:
         read = peeltap_core.parse_header(V1, line)
-    except peeltap_core.MalformedHeader:
+    except peeltap_core.MalformedHeaderError:
         read = None
     data = smtpd_reads(line)
     assert (read is not None) == data.valid, data.error
@@ -287,7 +287,9 @@ def test_the_three_answers_and_the_error() -> None:
         },
         "tlvs": {},
     }
-    with pytest.raises(peeltap_core.MalformedHeader, match="the family is neither IPv4 nor IPv6"):
+    with pytest.raises(
+        peeltap_core.MalformedHeaderError, match="the family is neither IPv4 nor IPv6"
+    ):
         peeltap_core.parse_header(codec, HEADER[:8] + b"\x05")
     assert peeltap_core.emit_header(codec, "203.0.113.7", 46421, "192.168.110.2", 80) == HEADER
 

@@ -200,7 +200,7 @@ GOOD = peeltap_core.emit_proxy_v2(*V4, tlvs=TLVS, crc32c=True)
 def test_haproxy_refuses_what_is_malformed(
     proxy: HAProxy, codec: bytes, header: bytes, rule: str
 ) -> None:
-    with pytest.raises(peeltap_core.MalformedHeader, match=rule):
+    with pytest.raises(peeltap_core.MalformedHeaderError, match=rule):
         peeltap_core.parse_header(codec, header)
     with proxy.connect("accept") as client:
         client.sendall(header + GREETING)

@@ -67,8 +67,8 @@ class Case:
     def forged(self) -> bool:
         return any(entry.forged for entry in self.disturbances)
 
-    def __repr__(self) -> str:
-        """What a falsifying example shows: the packets, by their stream offsets."""
+    def _repr_pretty_(self, printer: Any, cycle: bool) -> None:
+        """What Hypothesis prints of a failing example: the packets, by their stream offsets."""
         talk = self.conversation
         lines = [f"{self.header.codec} {len(self.header.raw)} bytes, {self.leg}"]
         for packet in self.packets:
@@ -80,7 +80,7 @@ class Case:
                 f"{packet.seq - here}+{len(packet.payload)} ack {packet.ack - there} "
                 f"{packet.options.hex()}"
             )
-        return "\n".join(lines)
+        printer.text("\n    ".join(lines))
 
 
 def content(size: int, where: int) -> bytes:
@@ -143,6 +143,8 @@ NEARLY = (
 )
 
 _SIZES = st.one_of(st.integers(1, 40), st.integers(1, 1460))
+# Failing examples shrink to the first. None so small that a header outlasts the hold limits.
+_REPAIRS = st.sampled_from((1460, 536, 100, 40, 23))
 _ISN = st.one_of(
     st.sampled_from([0, 1, 2**31 - 1, 2**32 - 1, 2**32 - 2, 2**32 - 29]),
     st.integers(2**32 - 65536, 2**32 - 1),
@@ -208,7 +210,7 @@ def conversation(
             garbage = side.stream[side.next - 1 : side.next] if side.next else b"\0"
             talk.keepalive(who, garbage=garbage if details[0] else b"")
     if repaired:
-        talk.repair(draw(st.lists(_SIZES, min_size=1, max_size=3)))
+        talk.repair(draw(st.lists(_REPAIRS, min_size=1, max_size=3)))
         talk.close(draw(st.sampled_from(["fin", "rst", "open"])))
     return talk
 

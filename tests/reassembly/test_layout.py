@@ -1,4 +1,4 @@
-"""Declared layouts: Python finds what the core would refuse, in the core's words, with its place."""
+"""Declared layouts: Python refuses what the core would, in its words, and says where."""
 
 import copy
 from collections.abc import Iterator

@@ -95,8 +95,10 @@ def dissect(frame: bytes, link: str = "ethernet") -> Segment:
         elif kind == ETHERTYPE_IP6:
             ip = dpkt.ip6.IP6(packet)
             chain = list(ip.all_extension_headers)
-            if any(isinstance(part, dpkt.ip6.IP6FragmentHeader) for part in chain):
-                raise NotTcp("a fragment")
+            for part in chain:
+                # With neither offset nor more to come it is a whole packet (RFC 6946).
+                if isinstance(part, dpkt.ip6.IP6FragmentHeader) and (part.frag_off or part.m_flag):
+                    raise NotTcp("a fragment")
             if ip.p != dpkt.ip.IP_PROTO_TCP:
                 raise NotTcp(f"IP protocol {ip.p}")
             extensions = _extension_numbers(ip.nxt, chain)

@@ -78,7 +78,10 @@ class Stream:
 
 @dataclass
 class Connection:
-    """One TCP connection. `client` sent the SYN, or the first packet where there was none."""
+    """One TCP connection. `client` sent the SYN, or the first packet where there was none.
+
+    Streams are made at the end: a bad capture may show data before the SYN that numbers it.
+    """
 
     client: End
     server: End
@@ -88,6 +91,7 @@ class Connection:
     faults: list[str] = field(default_factory=list)
     # Acknowledgements of what a later packet brings: normal only where a capture reorders.
     early_acks: int = 0
+    _segments: list[tuple[str, Segment]] = field(default_factory=list)
 
     def direction(self, source: End) -> tuple[Stream, Stream]:
         """The stream that `source` sends, and the opposite one."""
@@ -96,12 +100,42 @@ class Connection:
         return self.to_client, self.to_server
 
     def push(self, segment: Segment, label: str) -> None:
+        self._segments.append((label, segment))
+
+    def owns(self, segment: Segment) -> bool:
+        """Is the segment of this use of the ports, by its sequence number?"""
+        if segment.flags & SYN and not segment.flags & ACK:
+            syns = (one for _, one in self._segments if one.flags & SYN)
+            return any(one.seq == segment.seq and one.source == segment.source for one in syns)
+        for _, one in reversed(self._segments):
+            if one.source == segment.source:
+                return abs(signed(one.seq - segment.seq)) < NEAR
+            if segment.flags & ACK:
+                return abs(signed(one.seq - segment.ack)) < NEAR
+        return True
+
+    def finish(self) -> None:
+        for _, segment in self._segments:
+            sent, _ = self.direction(segment.source)
+            if segment.flags & SYN and sent.isn is None:
+                sent.isn = segment.seq
+        for label, segment in self._segments:
+            self._take(segment, label)
+        for name, stream in (("client", self.to_server), ("server", self.to_client)):
+            if stream.acked > stream.furthest:
+                self.faults.append(
+                    f"{name}'s byte {stream.acked} was acknowledged, "
+                    f"its last ever seen is {stream.furthest}"
+                )
+            if stream.fin is not None and stream.furthest > stream.fin + 1:
+                self.faults.append(f"{name} went on behind its FIN")
+
+    def _take(self, segment: Segment, label: str) -> None:
         sent, opposite = self.direction(segment.source)
         self.faults += [f"{label}: {fault} is wrong" for fault in segment.faults]
-        syn = bool(segment.flags & SYN)
         if sent.isn is None:
-            sent.isn = segment.seq if syn else (segment.seq - 1) % 2**32
-        offset = sent.offset(segment.seq) + (1 if syn else 0)
+            sent.isn = (segment.seq - 1) % 2**32
+        offset = sent.offset(segment.seq) + (1 if segment.flags & SYN else 0)
         sent.put(offset, segment.payload)
         end = offset + len(segment.payload)
         if segment.flags & FIN:
@@ -123,16 +157,6 @@ class Connection:
                 if low >= high or low < 0:
                     self.faults.append(f"{label}: SACK block {low}:{high}")
                 opposite.acked = max(opposite.acked, high)
-
-    def finish(self) -> None:
-        for name, stream in (("client", self.to_server), ("server", self.to_client)):
-            if stream.acked > stream.furthest:
-                self.faults.append(
-                    f"{name}'s byte {stream.acked} was acknowledged, "
-                    f"its last ever seen is {stream.furthest}"
-                )
-            if stream.fin is not None and stream.furthest > stream.fin + 1:
-                self.faults.append(f"{name} sent data behind its FIN")
 
 
 class Reassembler:
@@ -170,17 +194,10 @@ class Reassembler:
     def _connection(self, segment: Segment) -> Connection:
         key = (frozenset((segment.source, segment.destination)), segment.vlans)
         epochs = self._epochs.setdefault(key, [])
-        opening = segment.flags & SYN and not segment.flags & ACK
         for connection in reversed(epochs):
-            sent, _ = connection.direction(segment.source)
-            if sent.isn is None:
+            if connection.owns(segment):
                 return connection
-            if opening:
-                if sent.isn == segment.seq:
-                    return connection
-            elif abs(sent.offset(segment.seq) - sent.furthest) < NEAR:
-                return connection
-        if epochs and not opening:
+        if epochs and (segment.flags & ACK or not segment.flags & SYN):
             return epochs[-1]
         connection = Connection(segment.source, segment.destination, segment.vlans)
         epochs.append(connection)

@@ -225,7 +225,9 @@ impl Engine {
     pub fn advance(&mut self, now: Nanos, out: &mut impl Output) {
         self.now = self.now.max(now);
         self.end_holds(out);
-        self.sweep(out);
+        if self.now >= self.next_sweep {
+            self.sweep(out);
+        }
     }
 
     /// The end of the input: everything that waits leaves. Connections stay in the table until
@@ -307,7 +309,7 @@ impl Engine {
     }
 
     /// A TCP segment.
-    #[inline]
+    #[inline(always)]
     fn tcp(
         &mut self,
         slot: u64,
@@ -345,7 +347,10 @@ impl Engine {
         connection.count(to_server, payload, meta.ts);
         if id.is_half_open() {
             if flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !to_server {
-                connection.set(fact::SYN_ACK);
+                if !connection.is(fact::SYN_ACK) {
+                    connection.set(fact::SYN_ACK);
+                    connection.client_ack = segment.seq(frame);
+                }
             } else if flags & flag::SYN == 0
                 && (payload > 0 || (to_server && connection.is(fact::SYN_ACK)))
             {
@@ -695,7 +700,7 @@ fn note_end(connection: &mut Connection, flags: u8, to_server: bool) {
 
 /// A packet of a decided connection: out of the engine.
 #[allow(clippy::too_many_arguments)]
-#[inline]
+#[inline(always)]
 fn treat(
     connection: &mut Connection,
     to_server: bool,
@@ -717,9 +722,16 @@ fn treat(
     } else {
         strip::to_client(connection, segment, frame, meta, stats)
     };
-    let Stripped::Packet { start, segment } = stripped else {
-        stats.merge(Merged::Header);
-        return Fate::Gone;
+    let (start, segment) = match stripped {
+        Stripped::Packet { start, segment } => (start, segment),
+        Stripped::Nothing => {
+            stats.merge(Merged::Header);
+            return Fate::Gone;
+        }
+        Stripped::Acknowledgement => {
+            stats.merge(Merged::HeaderAck);
+            return Fate::Gone;
+        }
     };
     // Ethernet padding lies behind the IP packet's end.
     let end = frame.len().min(start + segment.ip.end);

@@ -29,6 +29,8 @@ named! {
     Merged {
         /// It carried header bytes only.
         Header = "header",
+        /// It acknowledged header bytes and said nothing else.
+        HeaderAck = "header_ack",
         /// It is a fragment of a datagram that left whole.
         Fragment = "fragment",
     }

@@ -24,6 +24,8 @@ pub enum Stripped {
     },
     /// It carried header bytes and nothing else.
     Nothing,
+    /// It acknowledged header bytes and said nothing else.
+    Acknowledgement,
 }
 
 /// Completes a checksum that covers the pseudo-header only, as local traffic has it when its sender
@@ -110,11 +112,17 @@ pub fn to_server(
 fn note_client_ack(connection: &mut Connection, segment: &Segment, frame: &[u8]) {
     if segment.flags(frame) & flag::ACK != 0 {
         let ack = segment.ack(frame);
-        if !connection.is(fact::CLIENT_ACKED) || ack.after(connection.client_ack) {
+        if acks_news(connection, ack) {
             connection.client_ack = ack;
-            connection.set(fact::CLIENT_ACKED);
         }
     }
+}
+
+/// Whether the client acknowledged less so far.
+#[inline(always)]
+fn acks_news(connection: &Connection, ack: Seq) -> bool {
+    let unknown = connection.client_ack == Seq(0) && !connection.is(fact::SYN_ACK);
+    unknown || ack.after(connection.client_ack)
 }
 
 /// A client's packet that begins before the end of the last excision.
@@ -180,9 +188,7 @@ fn near_header(
     // 4. A packet that had nothing but header bytes leaves if it says something else.
     if taken > 0 && taken == len {
         let says_more = flags & (flag::SYN | flag::FIN | flag::RST) != 0;
-        let acks_new = flags & flag::ACK != 0
-            && (!connection.is(fact::CLIENT_ACKED)
-                || segment.ack(frame).after(connection.client_ack));
+        let acks_new = flags & flag::ACK != 0 && acks_news(connection, segment.ack(frame));
         if !says_more && !acks_new {
             return Stripped::Nothing;
         }
@@ -313,7 +319,11 @@ pub fn to_client(
             set32(&segment, frame, meta, tcp::ACK, ack.minus(removed).0);
         } else {
             let offset = connection.offset(ack);
-            if offset >= i64::from(connection.boundary()) {
+            let boundary = i64::from(connection.boundary());
+            if (1..=boundary).contains(&offset) && acks_headers_only(connection, &segment, frame) {
+                return Stripped::Acknowledgement;
+            }
+            if offset >= boundary {
                 set32(&segment, frame, meta, tcp::ACK, ack.minus(removed).0);
             } else if offset > 0 {
                 let mapped = connection.seq(connection.map(offset)).0;
@@ -327,6 +337,32 @@ pub fn to_client(
         }
     }
     Stripped::Packet { start: 0, segment }
+}
+
+/// Whether a server's packet, whose acknowledgement lies within the headers or at their end, says
+/// nothing but that. Mapped, it would repeat the acknowledgement of the SYN, and readers take repeats
+/// for loss (RFC 5681 section 2).
+#[cold]
+fn acks_headers_only(connection: &mut Connection, segment: &Segment, frame: &[u8]) -> bool {
+    if connection.is(fact::GENERAL) {
+        // Bytes of the application come first there, and are acknowledged with it.
+        return false;
+    }
+    let was_shut = connection.is(fact::ZERO_WINDOW);
+    let is_shut = be16(frame, segment.ip.l4 + tcp::WINDOW) == 0;
+    connection.unset(fact::ZERO_WINDOW);
+    if is_shut {
+        connection.set(fact::ZERO_WINDOW);
+    }
+    let options = segment.options(frame);
+    let mut has_sack = false;
+    tcp::each_option(options, |kind, _, _| has_sack |= kind == option::SACK);
+    let says_more = segment.payload_len() > 0
+        || segment.flags(frame) & !flag::PSH != flag::ACK
+        || is_shut
+        || was_shut
+        || has_sack;
+    !says_more
 }
 
 /// Changes the options in place, keeping their space, and corrects the checksum.

@@ -256,7 +256,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// `tcp dst port 80` on Ethernet, as `tcpdump -dd` of libpcap 1.10 prints it.
+    /// `tcp dst port 80` on Ethernet, as libpcap 1.10 compiles it.
     #[rustfmt::skip]
     const PORT_80: &[Instruction] = &[
         (0x28, 0, 0, 12), (0x15, 0, 4, 0x86dd), (0x30, 0, 0, 20), (0x15, 0, 11, 6), (0x28, 0, 0, 56),

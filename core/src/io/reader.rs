@@ -77,14 +77,18 @@ pub fn open(name: &str) -> Result<File, Error> {
 }
 
 impl Reader {
-    /// Reads the beginning of a capture. `name` is what messages call it.
-    pub fn new(name: &str, mut source: Source) -> Result<Reader, Error> {
+    /// Reads the beginning of a capture. `name` is what messages call it. When a signal interrupts
+    /// the wait for it, `go_on` says whether to wait on.
+    pub fn new(
+        name: &str,
+        mut source: Source,
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Reader, Error> {
         let name = if name == "-" { "standard input" } else { name };
         let failed = |error| Error::io(name, error);
-        // A first read that a signal interrupts is repeated: there is no state to return to yet.
-        let ensure = |source: &mut Source, bytes| loop {
+        let mut ensure = |source: &mut Source, bytes| loop {
             match source.ensure(bytes) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted && go_on() => {}
                 result => return result.map_err(failed),
             }
         };

@@ -5,16 +5,17 @@ use std::net::{IpAddr, SocketAddr};
 use pyo3::create_exception;
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyList};
-use serde_json::{Map, Value};
+use pyo3::types::{PyBytes, PyDict};
+use serde_json::Value;
 
+use super::json_to_python;
 use crate::header::proxy_v2::{Builder, Transport};
 use crate::header::registry::build;
 use crate::header::{AnyCodec, Codec, CodecSpec, Parse, Truth};
 
 create_exception!(
     peeltap_core,
-    MalformedHeader,
+    MalformedHeaderError,
     PyValueError,
     "The bytes began as the codec's format and then broke the rule that the message names."
 );
@@ -36,36 +37,6 @@ fn truth(peer: &str, peer_port: u16, destination: &str, destination_port: u16) -
         .ok_or_else(|| PyValueError::new_err("peer and destination are of two families"))
 }
 
-/// JSON -> Python.
-fn object<'py>(py: Python<'py>, value: &Value) -> PyResult<Bound<'py, PyAny>> {
-    Ok(match value {
-        Value::Null => py.None().into_bound(py),
-        Value::Bool(flag) => flag.into_pyobject(py)?.to_owned().into_any(),
-        Value::Number(number) => match (number.as_u64(), number.as_i64()) {
-            (Some(number), _) => number.into_pyobject(py)?.into_any(),
-            (_, Some(number)) => number.into_pyobject(py)?.into_any(),
-            _ => number.as_f64().into_pyobject(py)?.into_any(),
-        },
-        Value::String(text) => text.into_pyobject(py)?.into_any(),
-        Value::Array(values) => {
-            let list = PyList::empty(py);
-            for value in values {
-                list.append(object(py, value)?)?;
-            }
-            list.into_any()
-        }
-        Value::Object(map) => dict(py, map)?.into_any(),
-    })
-}
-
-fn dict<'py>(py: Python<'py>, map: &Map<String, Value>) -> PyResult<Bound<'py, PyDict>> {
-    let dict = PyDict::new(py);
-    for (key, value) in map {
-        dict.set_item(key, object(py, value)?)?;
-    }
-    Ok(dict)
-}
-
 #[pyfunction]
 pub fn parse_header<'py>(
     py: Python<'py>,
@@ -81,7 +52,7 @@ pub fn parse_header<'py>(
             return Ok(Some(answer));
         }
         Ok(Parse::Header(found)) => found,
-        Err(malformed) => return Err(MalformedHeader::new_err(malformed.0)),
+        Err(malformed) => return Err(MalformedHeaderError::new_err(malformed.0)),
     };
     answer.set_item("complete", true)?;
     answer.set_item("codec", codec.name())?;
@@ -97,7 +68,10 @@ pub fn parse_header<'py>(
     });
     answer.set_item("true", addresses.transpose()?)?;
     let header = &stream[found.start..found.start + found.len];
-    answer.set_item("tlvs", dict(py, &codec.describe(header))?)?;
+    answer.set_item(
+        "tlvs",
+        json_to_python(py, &Value::Object(codec.describe(header)))?,
+    )?;
     Ok(Some(answer))
 }
 

@@ -1,6 +1,7 @@
 //! The binding: thin.
 
 mod engine;
+mod header;
 mod replay;
 
 use pyo3::prelude::*;
@@ -16,6 +17,8 @@ fn json_to_python<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<B
 mod peeltap_core {
     #[pymodule_export]
     use super::engine::Engine;
+    #[pymodule_export]
+    use super::header::{emit_header, emit_proxy_v2, parse_header, MalformedHeaderError};
     #[pymodule_export]
     use super::replay::Replay;
 

@@ -51,12 +51,12 @@ class Replay:
 
     `config` is as for `Engine`. `inputs` are pcap or pcapng files, merged by time; `-` is standard
     input. `output` is pcapng where its name ends so, else pcap; `-` is standard output; None writes
-    nothing, for records alone. It is never one of the inputs. Packets leave in the inputs' order with
-    their own timestamps; `window_bytes` bounds what waits in memory behind a packet that the engine
-    holds, and one that it holds for longer leaves late (`stats()["capture"]["late"]`).
+    nothing, for records alone. It is never one of the inputs. Packets leave in the inputs' order
+    with their own timestamps; `window_bytes` bounds what waits in memory behind a packet that the
+    engine holds, and one that it holds for longer leaves late (`stats()["capture"]["late"]`).
 
-    `filter` is a classic BPF program, instructions (code, jt, jf, k) as libpcap compiles them, or one
-    program for each LINKTYPE_ value.
+    `filter` is a classic BPF program, instructions (code, jt, jf, k) as libpcap compiles them, or
+    one program for each LINKTYPE_ value.
 
     Raises OSError with the file's name; ValueError where an input is no capture, link types do not
     fit together, or a program could not be run.
@@ -68,7 +68,7 @@ class Replay:
         inputs: Sequence[str],
         output: str | None,
         *,
-        filter: _Program | Mapping[int, _Program] | None = None,
+        filter: _Program | Mapping[int, _Program] | None = None,  # noqa: A002 - the command's word
         window_bytes: int = 67108864,
     ) -> None: ...
     def step(self, packets: int) -> bool:
@@ -90,10 +90,52 @@ class Replay:
     def stats(self) -> dict[str, Any]:
         """The counters of the engine, and under `capture` those of the files.
 
-        `packets` and `bytes` read, `filtered` out, of an `unknown_link` type (passed unread), `late`
-        (out of order), `shortened_timestamps`, whether an input was `truncated`, and `skipped` blocks
-        by name.
+        `packets` and `bytes` read, `filtered` out, of an `unknown_link` type (passed unread),
+        `late` (out of order), `shortened_timestamps`, whether an input was `truncated`, and
+        `skipped` blocks by name.
         """
 
     def warnings(self) -> list[str]:
         """One sentence for each thing that a person should know, such as a truncated input."""
+
+class MalformedHeaderError(ValueError):
+    """The bytes began as the codec's format and then broke the rule that the message names."""
+
+def parse_header(codec: bytes, stream: bytes) -> dict[str, Any] | None:
+    """Read the front of ``stream`` with one codec.
+
+    ``codec`` is one object of the engine configuration's ``codecs``, as JSON.
+
+    Returns ``None`` if these bytes cannot become a header of this codec; ``{"complete": False}``
+    if all bytes so far fit and more are needed; else ``{"complete": True, "codec": name, "start":
+    offset of the header's first byte, "length": bytes, "true": {"src_ip", "src_port", "dest_ip",
+    "dest_port"} | None, "tlvs": what else the header says}``.
+
+    Raises ``MalformedHeaderError``, and ``ValueError`` if ``codec`` is not a codec; the message
+    names the key.
+    """
+
+def emit_header(
+    codec: bytes, peer: str, peer_port: int, destination: str, destination_port: int
+) -> bytes:
+    """Return the header that announces this peer and destination.
+
+    Raises ``ValueError`` if ``codec`` is not a codec, an address is not one, or the format cannot
+    carry them.
+    """
+
+def emit_proxy_v2(
+    peer: str,
+    peer_port: int,
+    destination: str,
+    destination_port: int,
+    *,
+    tlvs: Sequence[tuple[int, bytes]] = ...,
+    crc32c: bool = False,
+    dgram: bool = False,
+) -> bytes:
+    """Return a PROXY header of version 2 with these TLVs, in order; a CRC32C goes last.
+
+    Raises ``ValueError`` if an address is not one, the two are of two families, or the TLVs do not
+    fit. No rule is applied to the TLVs.
+    """

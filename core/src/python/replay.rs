@@ -58,12 +58,21 @@ impl Replay {
                 Filters::by_link_type(programs).map_err(to_python)?
             }
         };
-        let replay = py
-            .detach(|| {
-                let engine = Engine::new(config);
-                replay::Replay::new(engine, &inputs, output.as_deref(), filters, window_bytes)
-            })
-            .map_err(to_python)?;
+        // Ctrl-C while an input keeps us waiting: its handler runs here, and may raise.
+        let mut raised = None;
+        let replay = py.detach(|| {
+            let mut go_on = || {
+                raised = Python::attach(|py| py.check_signals()).err();
+                raised.is_none()
+            };
+            let engine = Engine::new(config);
+            let output = output.as_deref();
+            replay::Replay::new(engine, &inputs, output, filters, window_bytes, &mut go_on)
+        });
+        if let Some(raised) = raised {
+            return Err(raised);
+        }
+        let replay = replay.map_err(to_python)?;
         let (progress, bytes_total) = (replay.progress(), replay.bytes_total());
         Ok(Replay {
             replay: Mutex::new(replay),

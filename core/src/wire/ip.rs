@@ -75,7 +75,7 @@ pub struct Ip {
 }
 
 /// Reads an IPv4 header at `l3`. `None` if it lies.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn parse_v4(frame: &[u8], l3: usize) -> Option<Ip> {
     let header = frame.get(l3..l3 + v4::MIN_LEN)?;

@@ -36,7 +36,7 @@ pub fn tag(vid: u16) -> u16 {
 
 /// Reads the link header; `None` where the frame is too short, or carries something that is neither
 /// tagged nor untagged IP (more than two tags, 802.3 frames, other protocols).
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn parse(frame: &[u8], link: Link) -> Option<LinkHeader> {
     let untagged = |l3, ethertype| LinkHeader {
@@ -93,6 +93,7 @@ pub fn parse(frame: &[u8], link: Link) -> Option<LinkHeader> {
 }
 
 /// Walks VLAN tags from the EtherType at `at`.
+#[cold]
 fn tags(frame: &[u8], mut at: usize) -> Option<LinkHeader> {
     let mut vlan = [0; MAX_TAGS];
     let mut count = 0;

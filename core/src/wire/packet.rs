@@ -42,7 +42,7 @@ pub enum Kind {
 }
 
 /// Reads a frame.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn parse(frame: &[u8], link_type: Link) -> Kind {
     let Some(head) = link::parse(frame, link_type) else {
@@ -71,7 +71,7 @@ pub fn parse(frame: &[u8], link_type: Link) -> Kind {
 }
 
 /// The TCP segment behind `ip`; `None` if its header is cut or lies.
-#[inline]
+#[inline(always)]
 #[must_use]
 pub fn segment(frame: &[u8], ip: Ip, vlan: [u16; link::MAX_TAGS]) -> Option<Segment> {
     let payload = ip.l4 + tcp::header_len(frame, ip.l4)?;

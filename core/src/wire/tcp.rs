@@ -12,6 +12,8 @@ pub const SEQ: usize = 4;
 pub const ACK: usize = 8;
 /// Offset of the flags.
 pub const FLAGS: usize = 13;
+/// Offset of the window.
+pub const WINDOW: usize = 14;
 /// Offset of the checksum.
 pub const CHECKSUM: usize = 16;
 /// Offset of the urgent pointer.

@@ -1,0 +1,321 @@
+"""Both stores answer alike: one table of lookups, and what only the file has."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from reassembly.records import Counters, Endpoints, FlowRecord, HeaderSeen
+from reassembly.store import FlowStore, MemoryStore, SqliteStore, StoreError
+
+S = 1_000_000_000
+LEG = Endpoints("172.16.23.1", 40001, "172.16.23.2", 9000)
+ATTACK = Endpoints("203.0.113.7", 46421, "192.168.110.2", 80)
+LEG6 = Endpoints("fd00:23::1", 40001, "fd00:23::2", 9000)
+
+RECORD = FlowRecord(
+    id="a",
+    epoch=0,
+    proto="TCP",
+    observed=LEG,
+    vlan=(),
+    true=ATTACK,
+    headers=(HeaderSeen("proxy-v2", 28, {}),),
+    start=100 * S,
+    end=110 * S,
+    verdict="stripped",
+    restored=False,
+    packets=Counters(3, 2),
+    bytes=Counters(30, 20),
+)
+SECOND = replace(RECORD, epoch=1, start=200 * S, end=None)
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[..., FlowStore]]:
+    made: list[FlowStore] = []
+
+    def build(**bounds: int) -> FlowStore:
+        if request.param == "memory":
+            made.append(MemoryStore(**bounds))
+        else:
+            made.append(SqliteStore(tmp_path / f"{len(made)}.db", **bounds))
+        return made[-1]
+
+    yield build
+    for store in made:
+        store.close()
+
+
+def found(
+    name: str = "a",
+    epoch: int = 0,
+    *,
+    turned: bool = False,
+    by: str = "observed",
+    confidence: str = "time",
+) -> tuple[str, int, bool, str, str]:
+    return name, epoch, turned, by, confidence
+
+
+RESTORED = replace(RECORD, restored=True)
+
+# records | tuple | at | started | vlan | what is found: (id, epoch, reversed, by, confidence)
+LOOKUPS = [
+    ("in its lifetime", [RECORD], LEG, 105, None, (), found()),
+    ("by its flow's start", [RECORD], LEG, 300, 100, (), found(confidence="exact")),
+    ("the server's packets", [RECORD], LEG.reverse(), 105, None, (), found(turned=True)),
+    ("after its end", [RECORD], LEG, 111, None, (), found(confidence="late")),
+    ("at its end", [RECORD], LEG, 110, None, (), found()),
+    ("just before its start", [RECORD], LEG, 100 - 0.0009, None, (), found()),
+    ("before its start", [RECORD], LEG, 99.9, None, (), None),
+    ("another port", [RECORD], LEG._replace(src_port=1), 105, None, (), None),
+    ("another address", [RECORD], LEG._replace(dest_ip="172.16.23.3"), 105, None, (), None),
+    ("no address at all", [RECORD], LEG._replace(dest_ip="::zz"), 105, None, (), None),
+    ("open", [SECOND], LEG, 900, None, (), found("a", 1)),
+    ("first epoch", [RECORD, SECOND], LEG, 105, None, (), found()),
+    ("between epochs", [RECORD, SECOND], LEG, 150, None, (), found(confidence="late")),
+    ("second epoch", [SECOND, RECORD], LEG, 205, None, (), found("a", 1)),
+    ("first epoch, reported late", [RECORD, SECOND], LEG, 205, 100, (), found(confidence="exact")),
+    (
+        "nanoseconds that EVE cuts",
+        [RECORD, replace(SECOND, start=200 * S + 999)],
+        LEG,
+        200,
+        200,
+        (),
+        found("a", 1, confidence="exact"),
+    ),
+    ("true, not restored", [RECORD], ATTACK, 105, None, (), None),
+    ("true, restored", [RESTORED], ATTACK, 105, None, (), found(by="true")),
+    (
+        "true, server's packets",
+        [RESTORED],
+        ATTACK.reverse(),
+        105,
+        None,
+        (),
+        found(turned=True, by="true"),
+    ),
+    ("observed, restored", [RESTORED], LEG, 105, None, (), found()),
+    (
+        "restored, equal tuples",
+        [replace(RECORD, restored=True, true=LEG)],
+        LEG,
+        105,
+        None,
+        (),
+        found(),
+    ),
+    (
+        "true tuples that collide",
+        [RESTORED, replace(SECOND, id="b", restored=True, observed=LEG._replace(src_port=2))],
+        ATTACK,
+        205,
+        None,
+        (),
+        found("b", 1, by="true"),
+    ),
+    (
+        "IPv6 as Suricata writes it",
+        [replace(RECORD, observed=LEG6)],
+        LEG6._replace(src_ip="fd00:0023:0000:0000:0000:0000:0000:0001"),
+        105,
+        None,
+        (),
+        found(),
+    ),
+    (
+        "its VLAN",
+        [replace(RECORD, vlan=(1,)), replace(RECORD, id="b", vlan=(2,))],
+        LEG,
+        105,
+        None,
+        (2,),
+        found("b"),
+    ),
+    (
+        "VLAN unknown",
+        [replace(RECORD, vlan=(1,)), replace(RECORD, id="b", start=101 * S)],
+        LEG,
+        105,
+        None,
+        None,
+        found("b"),
+    ),
+    ("VLAN that no record has", [replace(RECORD, vlan=(1,))], LEG, 105, None, (3,), found()),
+    (
+        "both directions are connections",
+        [RECORD, replace(SECOND, id="b", observed=LEG.reverse())],
+        LEG,
+        205,
+        None,
+        (),
+        found("b", 1, turned=True),
+    ),
+    ("no header", [replace(RECORD, true=None, verdict="plain")], LEG, 105, None, (), found()),
+]
+
+
+@pytest.mark.parametrize("row", LOOKUPS, ids=[row[0] for row in LOOKUPS])
+def test_lookup(make: Callable[..., FlowStore], row: tuple) -> None:
+    _, records, ends, at, started, vlan, expected = row
+    store = make()
+    store.add_many(records)
+    match = store.lookup(
+        "TCP",
+        *ends,
+        round(at * S),
+        started=None if started is None else started * S,
+        vlan=vlan,
+    )
+    answer = None
+    if match is not None:
+        r = match.record
+        answer = (r.id, r.epoch, match.reversed, match.by, match.confidence)
+        assert r in records
+    assert answer == expected
+    assert store.lookup("UDP", *ends, round(at * S)) is None
+
+
+def test_a_record_announced_open_is_replaced_when_it_closes(
+    make: Callable[..., FlowStore],
+) -> None:
+    store = make()
+    store.add(replace(RECORD, end=None, true=None))
+    before = store.version
+    store.add(RECORD)
+    assert len(store) == 1
+    assert store.version != before
+    match = store.lookup("TCP", *LEG, 111 * S)
+    assert match is not None
+    assert match.record == RECORD
+    assert match.confidence == "late"
+
+
+def test_twice_in_one_batch_the_last_word_counts(make: Callable[..., FlowStore]) -> None:
+    store = make()
+    assert store.add_many([replace(RECORD, end=None), RECORD]) == 2
+    assert len(store) == 1
+    match = store.lookup("TCP", *LEG, 105 * S)
+    assert match is not None
+    assert match.record == RECORD
+
+
+def test_bounded_in_number_the_oldest_leave(make: Callable[..., FlowStore]) -> None:
+    store = make(max_records=10)
+    store.add_many(
+        replace(RECORD, id=f"{n}", start=n * S, observed=LEG._replace(src_port=n))
+        for n in range(2500)
+    )
+    assert len(store) == 10
+    assert store.lookup("TCP", *LEG._replace(src_port=2489), 2499 * S) is None
+    assert store.lookup("TCP", *LEG._replace(src_port=2490), 2499 * S) is not None
+
+
+def test_many_of_one_moment_do_not_all_leave(make: Callable[..., FlowStore]) -> None:
+    store = make(max_records=10)
+    store.add_many(replace(RECORD, id=f"{n}", observed=LEG._replace(src_port=n)) for n in range(11))
+    assert len(store) == 10
+
+
+# Only the file.
+
+
+def test_survives_reopening(tmp_path: Path) -> None:
+    path = tmp_path / "flows.db"
+    with SqliteStore(path) as store:
+        store.add_many([RECORD, SECOND])
+    with SqliteStore(path) as store:
+        assert len(store) == 2
+        match = store.lookup("TCP", *LEG, 205 * S)
+        assert match is not None
+        assert match.record == SECOND
+        journal = sqlite3.connect(path).execute("PRAGMA journal_mode").fetchone()
+        assert journal == ("wal",)
+
+
+def test_retention_counts_from_the_newest_record(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "flows.db", retention_seconds=50) as store:
+        store.add(RECORD)
+        store.add(replace(RECORD, id="b", start=149 * S))
+        assert len(store) == 2
+        store.add(replace(RECORD, id="c", start=151 * S))
+        assert len(store) == 2
+        assert store.evicted == 1
+
+
+def test_another_process_reads_what_is_added(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "flows.db") as writer, SqliteStore(tmp_path / "flows.db") as reader:
+        before = reader.version
+        assert reader.lookup("TCP", *LEG, 105 * S) is None
+        writer.add(RECORD)
+        assert reader.version != before
+        assert reader.lookup("TCP", *LEG, 105 * S) is not None
+
+
+def _not_sqlite(path: Path) -> None:
+    path.write_bytes(b"not a database, but long enough to be asked about" * 30)
+
+
+def _torn(path: Path) -> None:
+    with SqliteStore(path) as store:
+        store.add_many(replace(RECORD, id=f"{n}") for n in range(500))
+    data = bytearray(path.read_bytes())
+    data[4096:] = b"\xff" * (len(data) - 4096)
+    path.write_bytes(data)
+
+
+def _of_another(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("CREATE TABLE other (x)")
+
+
+def _newer(path: Path) -> None:
+    SqliteStore(path).close()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 2")
+
+
+def _directory(path: Path) -> None:
+    path.mkdir()
+
+
+BAD_FILES = [
+    (_not_sqlite, "is damaged or not a flow store"),
+    (_torn, "is damaged or not a flow store"),
+    (_of_another, "is an SQLite file of something else"),
+    (_newer, r"was written by a newer peeltap \(schema 2; this one knows 1\)"),
+    (_directory, "cannot be used as a flow store"),
+]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"), BAD_FILES, ids=[row[0].__name__ for row in BAD_FILES]
+)
+def test_a_bad_file_is_one_sentence(
+    tmp_path: Path, spoil: Callable[[Path], None], sentence: str
+) -> None:
+    path = tmp_path / "flows.db"
+    spoil(path)
+    with pytest.raises(StoreError, match=sentence) as caught, SqliteStore(path) as store:
+        store.lookup("TCP", *LEG, 105 * S)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_locked_file_is_one_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "flows.db"
+    with SqliteStore(path, busy_seconds=0.05) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(StoreError, match="is locked by another process"):
+            store.add(RECORD)
+        other.execute("ROLLBACK")
+        store.add(RECORD)
+        assert len(store) == 1
+        other.close()
