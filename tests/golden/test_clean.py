@@ -81,12 +81,17 @@ def test_stripped_packets_have_the_addresses_of_the_leg(name: str) -> None:
     assert _ends(replayed(name, "strip").clean) == _ends(known(name).capture)
 
 
+def _begins_with_magic(payload: str) -> bool:
+    """Whether the payload, in hex, begins with the magic or is itself the beginning of it."""
+    return payload != "" and (payload.startswith(MAGIC) or MAGIC.startswith(payload))
+
+
 def _headers(capture: Path) -> list[dict[str, str]]:
     """The packets in which tshark finds a PROXY header, or that begin with the magic."""
     return [
         row
         for row in tshark(capture)
-        if "proxy" in row["protocols"].split(":") or row["payload"].startswith(MAGIC[:2])
+        if "proxy" in row["protocols"].split(":") or _begins_with_magic(row["payload"])
     ]
 
 
