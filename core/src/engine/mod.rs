@@ -3,11 +3,13 @@
 //! A packet's way: [`crate::wire::packet::parse`] -> the connection, found in the tracker or admitted
 //! by the rules (`admit`) -> if its header is not known yet, the packet waits (`wait`) -> numbers
 //! mapped and header bytes taken out (`strip`) -> true addresses written (`restore`) -> cut to
-//! segments (`superframe`). Fragments are put together first (`fragments`); ICMP errors have their
+//! segments (`superframe`), the last three in `treat`. Fragments are put together first
+//! (`fragments`, `datagram`); ICMP errors have their
 //! quote mapped (`icmp`). What is remembered of a connection becomes a line of JSON (`record`).
 
 mod admit;
 mod config;
+mod datagram;
 mod fragments;
 mod icmp;
 mod record;
@@ -16,6 +18,8 @@ mod rules;
 mod stats;
 mod strip;
 mod superframe;
+mod treat;
+mod value;
 mod wait;
 
 use std::collections::{HashMap, VecDeque};
@@ -23,6 +27,7 @@ use std::collections::{HashMap, VecDeque};
 pub use config::{Config, ConfigError, Limits, Mode, Policy, Superframes};
 pub use rules::{Net, Rule, Rules};
 pub use stats::{Dropped, Event, Merged, Stats};
+pub use value::{Checksum, Fate, Link, Meta, Nanos, Output};
 
 use crate::connection::{fact, Connection, State};
 use crate::header::Codec;
@@ -30,83 +35,9 @@ use crate::tracker::{Id, Key, Tracker};
 use crate::wire::packet::{self, Kind, Segment};
 use crate::wire::tcp::flag;
 
-use fragments::{Fragments, Joined, Waiting};
+use fragments::Fragments;
 use restore::Ends;
-use strip::Stripped;
-
-/// Nanoseconds since the Unix epoch.
-pub type Nanos = u64;
-
-/// How a frame begins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// Ethernet II (LINKTYPE_ETHERNET).
-    Ethernet,
-    /// An IP packet without a link header (LINKTYPE_RAW, _IPV4, _IPV6).
-    Raw,
-    /// Linux cooked capture v1 (LINKTYPE_LINUX_SLL).
-    Sll,
-    /// Linux cooked capture v2 (LINKTYPE_LINUX_SLL2).
-    Sll2,
-    /// BSD loopback: a 4-byte address family (LINKTYPE_NULL, either endian, and LINKTYPE_LOOP).
-    Null,
-}
-
-/// What the source knows of a frame's transport checksum.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Checksum {
-    /// Nothing: a capture file. A checksum field that holds just the pseudo-header's sum, as local
-    /// traffic with checksum offload does, is completed.
-    Unknown,
-    /// The field covers the pseudo-header only and stays so (virtio-net NEEDS_CSUM).
-    Partial,
-}
-
-/// What is known of a frame beside its bytes.
-#[derive(Clone, Copy, Debug)]
-pub struct Meta {
-    /// When it was captured.
-    pub ts: Nanos,
-    /// Its length on the wire; more than the frame's where a snap length cut it.
-    pub orig_len: u32,
-    /// How it begins.
-    pub link: Link,
-    /// What is known of its transport checksum.
-    pub checksum: Checksum,
-    /// Payload bytes a segment, where the source knows them of an offloaded frame; else 0.
-    pub gso_size: u16,
-}
-
-/// Where finished packets go. The engine names each by the `slot` under which it came in.
-pub trait Output {
-    /// One finished packet of `slot`. A slot may give several (a segmented superframe).
-    fn emit(&mut self, slot: u64, meta: &Meta, frame: &[u8]);
-
-    /// A slot that was held gives nothing (more).
-    fn settle(&mut self, slot: u64);
-}
-
-/// What became of a frame that was pushed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
-    /// The whole frame is the packet, its length unchanged.
-    Pass,
-    /// `frame[start..end]` is the packet, rewritten in place.
-    Rewritten {
-        /// First byte.
-        start: usize,
-        /// One past the last byte.
-        end: usize,
-        /// Its length on the wire, were the capture not cut by a snap length.
-        orig_len: u32,
-    },
-    /// The packets went to [`Output::emit`] under this slot already; nothing more comes.
-    Emitted,
-    /// Nothing comes out of it: merged away or dropped, and counted.
-    Gone,
-    /// The engine took a copy; `emit` and `settle` will name the slot later.
-    Held,
-}
+use treat::treat;
 
 /// When a connection's hold has to end.
 struct Deadline {
@@ -431,111 +362,6 @@ impl Engine {
         )
     }
 
-    /// A fragment of a datagram between the ends of a leg.
-    fn fragment(
-        &mut self,
-        slot: u64,
-        meta: &Meta,
-        frame: &[u8],
-        ip: &crate::wire::ip::Ip,
-        vlan: [u16; 2],
-        out: &mut impl Output,
-    ) -> Fate {
-        let joined = self.fragments.push(slot, meta, frame, ip, vlan);
-        let overlaps = self.fragments.take_overlaps();
-        self.stats.note_many(Event::FragmentOverlap, overlaps);
-        match joined {
-            Joined::Waits => {
-                self.stats.held += 1;
-                let capacity = self.config.limits.fragments;
-                if self.fragments.len() > capacity {
-                    self.release_fragments(0, out);
-                }
-                Fate::Held
-            }
-            Joined::Hopeless(parts) => {
-                self.stats.held += 1;
-                self.let_go(parts, slot, out);
-                Fate::Emitted
-            }
-            Joined::Whole(mut whole, parts) => self.whole(slot, meta, &mut whole, parts, out),
-        }
-    }
-
-    /// A datagram that came together, under the slot of its last fragment.
-    fn whole(
-        &mut self,
-        slot: u64,
-        meta: &Meta,
-        whole: &mut [u8],
-        parts: Vec<Waiting>,
-        out: &mut impl Output,
-    ) -> Fate {
-        let meta = Meta {
-            orig_len: whole.len() as u32,
-            ..*meta
-        };
-        let tracked = match packet::parse(whole, meta.link) {
-            Kind::Tcp(segment) => {
-                let (key, from_low) = Key::of(&segment, whole);
-                let known = self.tracker.find(&key).is_some()
-                    || self.matches(&key, from_low, segment.flags(whole)).is_some();
-                known.then_some(segment)
-            }
-            _ => None,
-        };
-        let Some(segment) = tracked else {
-            self.stats.held += 1;
-            self.let_go(parts, slot, out);
-            return Fate::Emitted;
-        };
-        for part in parts.iter().filter(|part| part.slot != slot) {
-            self.stats.held -= 1;
-            self.stats.merge(Merged::Fragment);
-            out.settle(part.slot);
-        }
-        match self.tcp(slot, &meta, whole, segment, out) {
-            Fate::Pass => out.emit(slot, &meta, whole),
-            Fate::Rewritten {
-                start,
-                end,
-                orig_len,
-            } => {
-                out.emit(slot, &Meta { orig_len, ..meta }, &whole[start..end]);
-            }
-            other => return other,
-        }
-        self.stats.emit(1);
-        Fate::Emitted
-    }
-
-    /// Fragments that are passed on as they came. `current` is the slot being pushed.
-    fn let_go(&mut self, parts: Vec<Waiting>, current: u64, out: &mut impl Output) {
-        self.stats
-            .note_many(Event::FragmentsReleased, parts.len() as u64);
-        for part in parts {
-            self.stats.held -= 1;
-            match self.config.other {
-                Policy::Pass => {
-                    self.stats.emit(1);
-                    out.emit(part.slot, &part.meta, &part.frame);
-                }
-                Policy::Drop => self.stats.drop(Dropped::Other),
-            }
-            if part.slot != current {
-                out.settle(part.slot);
-            }
-        }
-    }
-
-    /// Lets go of fragments that wait since before `since`, and of the oldest ones over the limit.
-    fn release_fragments(&mut self, since: Nanos, out: &mut impl Output) {
-        let capacity = self.config.limits.fragments;
-        while let Some(parts) = self.fragments.expire(since, capacity) {
-            self.let_go(parts, u64::MAX, out);
-        }
-    }
-
     /// An ICMP message: mapped if it quotes a tracked packet.
     fn icmp(
         &mut self,
@@ -696,154 +522,4 @@ fn note_end(connection: &mut Connection, flags: u8, to_server: bool) {
             fact::SERVER_FIN
         });
     }
-}
-
-/// A packet of a decided connection: out of the engine.
-#[allow(clippy::too_many_arguments)]
-#[inline(always)]
-fn treat(
-    connection: &mut Connection,
-    to_server: bool,
-    slot: u64,
-    meta: &Meta,
-    frame: &mut [u8],
-    segment: Segment,
-    config: &Config,
-    stats: &mut Stats,
-    out: &mut impl Output,
-) -> Fate {
-    if connection.is(fact::DROP) {
-        stats.drop(Dropped::Midstream);
-        return Fate::Gone;
-    }
-    let was_end = segment.ip.end;
-    let stripped = if to_server {
-        strip::to_server(connection, segment, frame, meta, stats)
-    } else {
-        strip::to_client(connection, segment, frame, meta, stats)
-    };
-    let (start, segment) = match stripped {
-        Stripped::Packet { start, segment } => (start, segment),
-        Stripped::Nothing => {
-            stats.merge(Merged::Header);
-            return Fate::Gone;
-        }
-        Stripped::Acknowledgement => {
-            stats.merge(Merged::HeaderAck);
-            return Fate::Gone;
-        }
-    };
-    // Ethernet padding lies behind the IP packet's end.
-    let end = frame.len().min(start + segment.ip.end);
-    let mut orig_len = meta.orig_len;
-    if end - start != frame.len() {
-        let padding = (meta.orig_len as usize).saturating_sub(was_end);
-        let taken = was_end - segment.ip.end;
-        orig_len = meta.orig_len.saturating_sub((padding + taken) as u32);
-    }
-
-    let restores = connection.is(fact::RESTORE) && connection.state == State::Stripped;
-    if restores {
-        if let Some(ends) = Ends::of(connection, to_server) {
-            if ends.is_v6() != segment.ip.v6 {
-                let (new, segment) = restore::rebuild(&ends, &segment, &frame[start..end], meta);
-                let grown = i64::from(orig_len) + new.len() as i64 - (end - start) as i64;
-                let meta = Meta {
-                    orig_len: u32::try_from(grown).unwrap_or(0),
-                    ..*meta
-                };
-                let frames = leave(connection, slot, &meta, &new, &segment, config, stats, out);
-                stats.emit(frames);
-                return Fate::Emitted;
-            }
-            restore::rewrite(&ends, &segment, &mut frame[start..end], meta);
-        }
-    }
-    if config.superframes == Superframes::Segment && segment.payload_len() > MIN_SEGMENT {
-        let size = segment_size(connection, &segment, meta);
-        if segment.payload_len() > size {
-            let meta = Meta { orig_len, ..*meta };
-            let frames = leave(
-                connection,
-                slot,
-                &meta,
-                &frame[start..end],
-                &segment,
-                config,
-                stats,
-                out,
-            );
-            stats.emit(frames);
-            return Fate::Emitted;
-        }
-    }
-    if start == 0 && end == frame.len() {
-        return Fate::Pass;
-    }
-    Fate::Rewritten {
-        start,
-        end,
-        orig_len,
-    }
-}
-
-/// No path has a maximum segment size below this (RFC 9293 section 3.7.1: 536).
-const MIN_SEGMENT: usize = 500;
-
-/// The payload bytes that a segment of this connection may have.
-fn segment_size(connection: &Connection, segment: &Segment, meta: &Meta) -> usize {
-    if meta.gso_size > 0 {
-        return usize::from(meta.gso_size);
-    }
-    let options = segment.payload - segment.ip.l4 - crate::wire::tcp::MIN_LEN;
-    let announced = connection
-        .extra
-        .as_ref()
-        .map_or(0, |extra| usize::from(extra.mss));
-    let mss = match announced {
-        0 if segment.ip.v6 => 1440,
-        0 => 1460,
-        announced => announced,
-    };
-    // Options take their space out of the announced size (RFC 6691).
-    mss.saturating_sub(options).max(MIN_SEGMENT)
-}
-
-/// Hands a finished packet over, cut to segments if that is asked for; returns how many frames.
-#[allow(clippy::too_many_arguments)]
-fn leave(
-    connection: &Connection,
-    slot: u64,
-    meta: &Meta,
-    frame: &[u8],
-    segment: &Segment,
-    config: &Config,
-    stats: &mut Stats,
-    out: &mut impl Output,
-) -> u64 {
-    if config.superframes == Superframes::Keep {
-        out.emit(slot, meta, frame);
-        return 1;
-    }
-    let size = segment_size(connection, segment, meta);
-    let frames = superframe::segment(segment, frame, meta, size, |piece| {
-        let orig_len = if piece.len() == frame.len() {
-            meta.orig_len
-        } else {
-            piece.len() as u32
-        };
-        out.emit(
-            slot,
-            &Meta {
-                orig_len,
-                gso_size: 0,
-                ..*meta
-            },
-            piece,
-        );
-    });
-    if frames > 1 {
-        stats.note(Event::SuperframeSegmented);
-    }
-    frames
 }

@@ -12,7 +12,8 @@ use crate::wire::tcp::flag;
 
 use super::rules::Rule;
 use super::stats::{Dropped, Event};
-use super::{nanos, note_end, treat, Deadline, Engine, Fate, Meta, Output, Policy};
+use super::treat::treat;
+use super::{nanos, note_end, Deadline, Engine, Fate, Meta, Output, Policy};
 
 /// A header that was found: codec, offset in the stream, length.
 #[derive(Clone, Copy, Debug)]
