@@ -80,7 +80,15 @@ def replay(capture: Path, mode: str, settings: str, *, suricata: bool = True) ->
     directory = scratch() / f"{capture.name}-{mode}-{suricata}"
     directory.mkdir()
     clean, flows, events = (directory / name for name in ("clean.pcap", "flows", "events"))
-    argv = [PEELTAP, "replay", capture, "--config", FIXTURES / settings, "--mode", mode]
+    argv: list[str | Path] = [
+        PEELTAP,
+        "replay",
+        capture,
+        "--config",
+        FIXTURES / settings,
+        "--mode",
+        mode,
+    ]
     argv += ["--out", clean, "--flows", flows, "--json"]
     if suricata:
         argv += ["--suricata", "--rules", RULES, "--eve", events]
@@ -108,16 +116,52 @@ def suricata_on(capture: Path) -> list[Event]:
     return json_lines(run.eve)
 
 
-def tshark(capture: Path, display: str, *fields: str) -> list[tuple[str, ...]]:
-    """The fields of the packets that a display filter chooses, checksums checked."""
-    argv = ["tshark", "-r", str(capture), "-Y", display, "-T", "fields", "-E", "occurrence=f"]
-    for protocol in ("ip", "tcp", "udp"):
+# Each packet in the eyes of tshark: field, and how the tests call it.
+FIELDS = {
+    "frame.time_epoch": "time",
+    "frame.protocols": "protocols",
+    "ip.src": "source4",
+    "ipv6.src": "source6",
+    "tcp.srcport": "source_port",
+    "ip.dst": "target4",
+    "ipv6.dst": "target6",
+    "tcp.dstport": "target_port",
+    "tcp.flags.syn": "syn",
+    "tcp.flags.ack": "ack",
+    "tcp.len": "length",
+    "tcp.payload": "payload",
+    "ip.checksum.status": "ip_checksum",
+    "tcp.checksum.status": "tcp_checksum",
+    "tcp.analysis.retransmission": "retransmission",
+    "tcp.analysis.fast_retransmission": "fast_retransmission",
+    "tcp.analysis.spurious_retransmission": "spurious_retransmission",
+    "tcp.analysis.lost_segment": "lost_segment",
+    "tcp.analysis.ack_lost_segment": "ack_lost_segment",
+    "tcp.analysis.out_of_order": "out_of_order",
+    "tcp.analysis.keep_alive": "keep_alive",
+}
+
+
+@functools.cache
+def tshark(capture: Path) -> list[dict[str, str]]:
+    """Every packet of a capture, by the names in FIELDS; "" where a packet lacks the field."""
+    argv = ["tshark", "-r", str(capture), "-T", "fields", "-E", "occurrence=f"]
+    for protocol in ("ip", "tcp"):
         argv += ["-o", f"{protocol}.check_checksum:TRUE"]
-    for field in fields:
+    for field in FIELDS:
         argv += ["-e", field]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
-    return [tuple(line.split("\t")) for line in done.stdout.splitlines()]
+    return [
+        dict(zip(FIELDS.values(), line.split("\t"), strict=True))
+        for line in done.stdout.splitlines()
+    ]
+
+
+def bad_checksums(capture: Path) -> list[dict[str, str]]:
+    """The packets whose IP or TCP checksum tshark calls bad."""
+    # 0 is Bad in tshark's table of checksum states.
+    return [row for row in tshark(capture) if "0" in (row["ip_checksum"], row["tcp_checksum"])]
 
 
 def address(text: str) -> str:

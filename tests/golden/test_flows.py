@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fixtures.truth import CAPTURES, Connection, Ends, Truth
-from tests.golden.harness import TRUTHS, each, in_both_modes, known, replay, replayed
+from tests.golden.harness import TRUTHS, address, each, in_both_modes, known, replay, replayed
 
 pytestmark = pytest.mark.suricata
 
@@ -18,7 +18,10 @@ Seen = tuple[tuple[Ends, Ends], tuple[Ends, Ends] | None, tuple[str, ...], str]
 
 
 def _pair(ends: dict[str, Any]) -> tuple[Ends, Ends]:
-    return (ends["src_ip"], ends["src_port"]), (ends["dest_ip"], ends["dest_port"])
+    return (
+        (address(ends["src_ip"]), ends["src_port"]),
+        (address(ends["dest_ip"]), ends["dest_port"]),
+    )
 
 
 def _seen(record: dict[str, Any]) -> Seen:
