@@ -21,7 +21,7 @@ class Contender:
     name: str
     what: str
     command: Command  # (input, output) -> command line
-    strips: bool  # its output lacks the headers, and the segments that held nothing else
+    strips: bool  # its output lacks the headers, and the segments that said nothing else
     slice: str = "full"  # which capture it is given; the slow ones get a small one
     starts_slowly: bool = False  # its start-up is measured apart, on an empty capture
 

@@ -14,7 +14,7 @@ import peeltap_core
 
 from bench.legs import engine_config
 
-STEP = 65_536
+STEP = 16_384
 
 
 def status(key: str) -> int:

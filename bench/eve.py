@@ -22,7 +22,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLES = ROOT / "fixtures" / "eve" / "events.json"
@@ -147,6 +149,73 @@ def measured(command: list[str]) -> tuple[float, bytes]:
     return spent - before.children_user - before.children_system, done.stdout
 
 
+class LostError(Exception):
+    """Our side wrote fewer events than it was given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """CPU seconds of each round, by contender, over `events` events of `size` bytes on average."""
+
+    events: int
+    size: float
+    jq_version: str
+    rounds: dict[str, list[float]]  # jq; peeltap: the whole process; inside: the correction alone
+    outcomes: dict[str, int]
+
+    def ratio(self, name: str) -> float:
+        """How many times less than jq a contender costs: the median of the rounds' own ratios."""
+        pairs = zip(self.rounds["jq"], self.rounds[name], strict=True)
+        return statistics.median(jq / other for jq, other in pairs)
+
+    def lines(self) -> list[str]:
+        """A table for people."""
+        names = {
+            "jq": f"{self.jq_version}, plain field rewrite",
+            "peeltap": "peeltap enrich, whole process",
+            "inside": "peeltap enrich, correction alone",
+        }
+        rows = [
+            f"EVE correction: {self.events:,} events, {self.size:.0f} bytes each, "
+            f"{len(self.rounds['jq'])} rounds",
+            f"  outcomes: {self.outcomes}",
+            f"  {'':34}{'us CPU/event':>14}{'events/s CPU':>14}{'x jq':>8}{'spread us':>14}",
+        ]
+        for name, label in names.items():
+            each = [value / self.events * 1e6 for value in self.rounds[name]]
+            per = statistics.median(each)
+            spread = f"{min(each):.1f}-{max(each):.1f}"
+            rows.append(
+                f"  {label:34}{per:14.2f}{1e6 / per:14.0f}{self.ratio(name):8.2f}{spread:>14}"
+            )
+        return rows
+
+
+def measure(place: Path, events: int = 60_000, runs: int = 5) -> Measured:
+    """Generate events in `place` and let both correct them, in turn.
+
+    Raises `FileNotFoundError` without jq, `LostError` if we lose events.
+    """
+    jq = shutil.which("jq")
+    if jq is None:
+        raise FileNotFoundError("jq is not installed: run make setup")
+    eve, flows = generate(place, events)
+    rounds: dict[str, list[float]] = {"jq": [], "peeltap": [], "inside": []}
+    result: dict[str, Any] = {}
+    for _ in range(runs):
+        spent, _out = measured(["sh", "-c", 'exec "$0" -c "$1" "$2" > /dev/null', jq, JQ, str(eve)])
+        rounds["jq"].append(spent)
+        spent, printed = measured([sys.executable, __file__, "--child", str(eve), str(flows)])
+        result = json.loads(printed)
+        rounds["peeltap"].append(spent)
+        rounds["inside"].append(result["seconds"])
+        if result["events"] != events:
+            raise LostError(f"events lost: {result['events']} of {events} came out")
+    version = subprocess.run([jq, "--version"], capture_output=True, text=True, check=True)
+    size = eve.stat().st_size / events
+    return Measured(events, size, version.stdout.strip(), rounds, result["outcomes"])
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--events", type=int, default=60_000)
@@ -159,50 +228,20 @@ def main() -> int:
     if options.child:
         ours(*options.child, options.profile)
         return 0
-    jq = shutil.which("jq")
-    if jq is None:
-        print("bench/eve.py needs jq: run make setup", file=sys.stderr)
-        return 1
     with tempfile.TemporaryDirectory() as place:
-        eve, flows = generate(Path(place), options.events)
-        child = [sys.executable, __file__, "--child", str(eve), str(flows)]
         if options.profile:
+            eve, flows = generate(Path(place), options.events)
+            child = [sys.executable, __file__, "--child", str(eve), str(flows)]
             subprocess.run([*child, "--profile"], check=True)
             return 0
-        quiet = f"{shutil.which('sh')}"
-        rows: dict[str, list[float]] = {"jq": [], "peeltap": [], "inside": []}
-        outcomes: dict[str, int] = {}
-        for _ in range(options.runs):
-            spent, _out = measured(
-                [quiet, "-c", 'exec "$0" -c "$1" "$2" > /dev/null', jq, JQ, str(eve)]
-            )
-            rows["jq"].append(spent)
-            spent, printed = measured(child)
-            result = json.loads(printed)
-            rows["peeltap"].append(spent)
-            rows["inside"].append(result["seconds"])
-            outcomes = result["outcomes"]
-            if result["events"] != options.events:
-                print(f"events lost: {result['events']} of {options.events}", file=sys.stderr)
-                return 1
-        size = eve.stat().st_size / options.events
-        version = subprocess.run([jq, "--version"], capture_output=True, text=True, check=True)
-    names = {
-        "jq": f"{version.stdout.strip()}, plain field rewrite",
-        "peeltap": "peeltap enrich, whole process",
-        "inside": "peeltap enrich, correction alone",
-    }
-    median = {name: statistics.median(values) for name, values in rows.items()}
-    print(f"EVE correction: {options.events} events, {size:.0f} bytes each, {options.runs} rounds")
-    print(f"outcomes: {outcomes}")
-    print(f"{'':36}{'us CPU/event':>14}{'events/s CPU':>14}{'x jq':>8}{'spread us':>14}")
-    for name, label in names.items():
-        each = [value / options.events * 1e6 for value in rows[name]]
-        per = median[name] / options.events
-        ratio = median["jq"] / median[name]
-        spread = f"{min(each):.1f}-{max(each):.1f}"
-        print(f"{label:36}{per * 1e6:14.2f}{1 / per:14.0f}{ratio:8.2f}{spread:>14}")
-    ratio = median["jq"] / median["inside"]
+        try:
+            found = measure(Path(place), options.events, options.runs)
+        except (FileNotFoundError, LostError) as error:
+            print(f"bench/eve.py: {error}", file=sys.stderr)
+            return 1
+    for line in found.lines():
+        print(line)
+    ratio = found.ratio("inside")
     verdict = "holds" if ratio >= TARGET else "does not hold"
     print(f"target: at least {TARGET:g} x jq in CPU time per event: {ratio:.2f} x, {verdict}")
     return 0

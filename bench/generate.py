@@ -52,7 +52,7 @@ class Summary:
     bytes: int  # of the file, container included
     connections: int
     header_bytes: int  # all that stripping takes out
-    headers_alone: int  # segments that hold a header and nothing else
+    headers_alone: int  # segments that hold a header and nothing else; each gets an ACK of its own
     seed: int
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from statistics import median
 from typing import Any
 
@@ -54,6 +54,14 @@ class Runs:
     def cpu(self) -> list[float]:
         """CPU nanoseconds a packet, round by round."""
         return [self._scale(cost.cpu) * 1e9 / self.whole_packets for cost in self.costs]
+
+    def without_start(self) -> Runs:
+        """The same runs, each less what the start cost in its round; only of unscaled ones."""
+        costs = [
+            replace(cost, user=cost.user - start.user, system=cost.system - start.system)
+            for cost, start in zip(self.costs, self.starts, strict=True)
+        ]
+        return replace(self, costs=costs, starts=[])
 
     def rate(self) -> float:
         """Packets a second, by the clock on the wall."""

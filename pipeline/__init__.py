@@ -1,1 +1,11 @@
-"""Peeltap's composition root: configuration, replay and the command line."""
+"""Peeltap's composition root: the only package that knows the others.
+
+    cli ──> commands ──┬─ replay ──> peeltap_core.Replay ──> clean capture, flow records
+                       │     └────── events ──> suricata ──> corrected events
+                       ├─ enrich ──> reassembly.store, suricata.streams
+                       └─ demo ────> replay, and Suricata without it
+
+`config` checks the file that says what to do, with the line of each mistake (`marked_yaml`);
+`outputs` sees to it that a file never looks whole before it is; `summary`, `demo_view` and
+`progress` are what a person sees, `errors` what a person is told.
+"""

@@ -1,224 +1,228 @@
-"""The command line. Each command's work is in a module of its own, loaded when it is called.
+"""The command line: what can be asked for, in words; the work is in `pipeline.commands`.
 
-Exit codes: 0 done; 1 failed, or the input was cut; 2 wrong use or configuration; 130 interrupted.
+Each command has a parser of its own, made when it is called, and its modules are imported then:
+`peeltap replay` starts without rich, Suricata's part and whatever else it does not use.
+
+Exit codes: 0 done; 1 failed, or an input was cut; 2 wrong use or configuration; 130 interrupted.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
-from pathlib import Path
-from typing import Annotated, Literal, NoReturn
+from collections.abc import Callable, Sequence
+from typing import NoReturn
 
-import typer
+from pipeline.errors import ConfigError, PeeltapError
 
-app = typer.Typer(
-    name="peeltap",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="rich",
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+_ABOUT = """\
+One Suricata for every decoy behind L4 proxies.
 
+Peeltap takes the proxy headers out of captured TCP connections, so that
+Suricata understands what is inside, and puts the true attackers' addresses
+into Suricata's events.
+"""
 
-def _version(wanted: bool) -> None:
-    if wanted:
-        from peeltap_core import VERSION
+_BEGIN = """\
+Begin with:  peeltap demo
+             peeltap replay --help
 
-        typer.echo(f"peeltap {VERSION}")
-        raise typer.Exit
+Exit codes:  0 done   1 failed   2 wrong use or configuration   130 interrupted
+"""
 
 
-@app.callback()
-def peeltap(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Print the version."),
-    ] = False,
-) -> None:
-    """One Suricata for every decoy behind L4 proxies.
-
-    Peeltap takes the proxy headers out of captured TCP connections, so that Suricata recognises
-    what is inside, and puts the true attacker's address into Suricata's events.
-
-    Begin with [bold]peeltap demo[/bold], then [bold]peeltap replay --help[/bold].
-    """
-
-
-@app.command()
-def replay(
-    inputs: Annotated[
-        list[str],
-        typer.Argument(
-            metavar="IN...",
-            help="Captures of the proxied leg, pcap or pcapng; - is standard input.",
-        ),
-    ],
-    config: Annotated[
-        str, typer.Option("--config", "-c", metavar="FILE", help="Which legs carry headers (YAML).")
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option(
-            "--out", "-o", metavar="FILE", help="Write the clean capture; .pcapng chooses pcapng."
-        ),
-    ] = None,
-    flows: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write flow records, one JSON object a line."),
-    ] = None,
-    eve: Annotated[
-        str | None,
-        typer.Option(metavar="FILE", help="Write Suricata's events, corrected; needs --suricata."),
-    ] = None,
-    suricata: Annotated[
-        bool, typer.Option("--suricata", help="Run the installed Suricata on the clean capture.")
-    ] = False,
-    rules: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="FILE", help="Suricata rules, instead of the config's; repeatable."),
-    ] = None,
-    mode: Annotated[
-        Literal["strip", "restore"] | None,
-        typer.Option(help="strip: take headers out. restore: also put true addresses in."),
-    ] = None,
-    filter_: Annotated[
-        str | None,
-        typer.Option("--filter", metavar="EXPR", help="Read only packets that match, as tcpdump."),
-    ] = None,
-    superframes: Annotated[
-        Literal["keep", "segment"] | None,
-        typer.Option(help="Offloaded frames: keep them whole or cut them to the MSS."),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as one JSON object.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No progress and no summary; errors still show.")
-    ] = False,
-) -> None:
-    r"""Take the headers out of captures, and optionally run Suricata on the result.
-
-    Needs no root, and no Suricata unless you ask for it.
-
-    [bold]Examples[/bold]
-
-    The clean capture and who was behind each connection:
-
-      peeltap replay br1.pcap -c peeltap.yaml -o clean.pcap --flows flows.jsonl
-
-    Suricata's alerts, naming the true attackers:
-
-      peeltap replay br1.pcap -c peeltap.yaml --suricata --rules my.rules --eve events.json
-
-    In a pipe:
-
-      tcpdump -i br1 -w - | peeltap replay - -c peeltap.yaml -o - | tshark -r -
-
-    A minimal peeltap.yaml:
-
-      gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: \[proxy-v2]}]
-    """
-    from pipeline import commands
-
-    commands.replay(
-        inputs=inputs,
-        config=config,
-        out=out,
-        flows=flows,
-        eve=eve,
-        suricata=suricata,
-        rules=rules or [],
-        mode=mode,
-        filter_expression=filter_,
-        superframes=superframes,
-        as_json=json,
-        quiet=quiet,
+def _replay_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "inputs",
+        nargs="+",
+        metavar="IN",
+        help="pcap or pcapng, merged by time; - is standard input",
     )
-
-
-@app.command()
-def enrich(
-    flows: Annotated[
-        str,
-        typer.Option(
-            metavar="FILE", help="Flow records: JSON lines, or a store that ends in .sqlite or .db."
-        ),
-    ],
-    source: Annotated[
-        str, typer.Option("--in", "-i", metavar="FILE", help="Suricata's eve.json.")
-    ] = "-",
-    out: Annotated[
-        str, typer.Option("--out", "-o", metavar="FILE", help="The corrected events.")
-    ] = "-",
-    community_id_seed: Annotated[
-        int, typer.Option(metavar="N", min=0, max=65535, help="As in Suricata's own configuration.")
-    ] = 0,
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the counts as one JSON object.")
-    ] = False,
-    quiet: Annotated[
-        bool, typer.Option("--quiet", "-q", help="No counts; errors still show.")
-    ] = False,
-) -> None:
-    """Put the true addresses into Suricata's events.
-
-    Works line by line, on files or in a pipe; what was there before is kept under "peeltap".
-
-    [bold]Examples[/bold]
-
-      peeltap enrich --flows flows.jsonl --in eve.json --out corrected.json
-
-      tail -F eve.json | peeltap enrich --flows flows.jsonl | jq 'select(.alert)'
-    """
-    from pipeline import commands
-
-    commands.enrich(
-        flows=flows,
-        source=source,
-        out=out,
-        community_id_seed=community_id_seed,
-        as_json=json,
-        quiet=quiet,
+    needed = parser.add_argument_group("needed")
+    needed.add_argument(
+        "-c", "--config", required=True, metavar="FILE", help="which legs carry headers"
     )
+    written = parser.add_argument_group("what is written")
+    add = written.add_argument
+    add("-o", "--out", metavar="FILE", help="the clean capture; pcapng where the name ends so")
+    add("--flows", metavar="FILE", help="flow records, one JSON object a line")
+    add("--eve", metavar="FILE", help="Suricata's events, corrected; needs --suricata")
+    how = parser.add_argument_group("how")
+    add = how.add_argument
+    add("--suricata", action="store_true", help="run the installed Suricata on the clean capture")
+    add(
+        "--rules",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="Suricata rules, instead of the configuration's; may be given again",
+    )
+    add(
+        "--mode",
+        choices=["strip", "restore"],
+        help="strip: take headers out; restore: also write the true addresses into the packets",
+    )
+    add(
+        "--superframes",
+        choices=["keep", "segment"],
+        help="offloaded frames: keep them whole, or cut them to the MSS",
+    )
+    add("--filter", metavar="EXPR", help="read only packets that match, written as for tcpdump")
+    _report_options(parser, "the summary")
 
 
-@app.command()
-def demo(
-    json: Annotated[
-        bool, typer.Option("--json", help="Print the comparison as one JSON object.")
-    ] = False,
-    keep: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Keep captures, flow records and events here."),
-    ] = None,
-) -> None:
-    """Show what Suricata reports on recorded attacks, without and with Peeltap.
+def _enrich_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "--flows",
+        required=True,
+        metavar="FILE",
+        help="flow records: JSON lines, or a store whose name ends in .sqlite or .db",
+    )
+    add("-i", "--in", dest="source", default="-", metavar="FILE", help="Suricata's eve.json")
+    add("-o", "--out", default="-", metavar="FILE", help="the corrected events")
+    add(
+        "--community-id-seed",
+        type=_seed,
+        default=0,
+        metavar="N",
+        help="as in Suricata's own configuration (default: 0)",
+    )
+    _report_options(parser, "the counts")
 
-    Runs the installed Suricata twice on the same recording. Needs no root.
-    """
-    from pipeline import commands
 
-    commands.demo(as_json=json, keep=keep)
+def _demo_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("--keep", metavar="DIR", help="keep captures, flow records and events in this directory")
+    add("--json", action="store_true", help="print the comparison as one JSON object")
 
 
-def main() -> NoReturn:
+def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
+    add = parser.add_argument_group("what is said").add_argument
+    add("--json", action="store_true", help=f"print {what} as one JSON object")
+    add("-q", "--quiet", action="store_true", help=f"no progress, none of {what}")
+
+
+def _seed(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= 0xFFFF:
+        raise argparse.ArgumentTypeError(f"{text} is not from 0 to 65535")
+    return number
+
+
+# Name, what it does in a line, its options, and examples.
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None], str]] = {
+    "replay": (
+        "Take the headers out of captures, and run Suricata on the result if asked to.",
+        _replay_options,
+        """\
+Needs no root, and no Suricata unless --suricata asks for it.
+
+The clean capture, and who was behind each connection:
+
+  peeltap replay br1.pcap -c peeltap.yaml -o clean.pcap --flows flows.jsonl
+
+Suricata's alerts, with the true attackers in them:
+
+  peeltap replay br1.pcap -c peeltap.yaml --suricata --rules my.rules --eve events.json
+
+In a pipe:
+
+  tcpdump -i br1 -w - | peeltap replay - -c peeltap.yaml -o - | tshark -r -
+
+A first peeltap.yaml:
+
+  gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]
+""",
+    ),
+    "enrich": (
+        "Put the true addresses into Suricata's events.",
+        _enrich_options,
+        """\
+Works line by line, on files or in a pipe; what was there before is kept under
+"peeltap" in each event.
+
+  peeltap enrich --flows flows.jsonl --in eve.json --out corrected.json
+
+  tail -F eve.json | peeltap enrich --flows flows.sqlite | jq 'select(.alert)'
+""",
+    ),
+    "demo": (
+        "Show what Suricata reports on recorded attacks, without and with Peeltap.",
+        _demo_options,
+        "Runs the installed Suricata twice on the same recordings. Needs no root.\n",
+    ),
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run the command line; every error that we know of ends as one message, not a traceback."""
-    from pipeline.errors import ConfigError, PeeltapError
-
     try:
-        app(prog_name="peeltap")
+        code = _run(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
     except PeeltapError as error:
         # A configuration's mistakes come with their own place; anything else says whose word it is.
         text = str(error) if isinstance(error, ConfigError) else f"peeltap: {error}"
         sys.stderr.write(f"{text}\n")
-        sys.exit(error.exit_code)
+        code = error.exit_code
     except BrokenPipeError:
         # Whoever read our output has gone; the interpreter's last flush must not complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        sys.exit(1)
+        code = 1
     except KeyboardInterrupt:
-        sys.stderr.write("interrupted\n")
-        sys.exit(130)
-    sys.exit(0)
+        sys.stderr.write("peeltap: interrupted\n")
+        code = 130
+    sys.exit(code)
+
+
+def _run(arguments: list[str]) -> int:
+    name = arguments[0] if arguments else "--help"
+    if name not in _COMMANDS:
+        return _without_command(arguments)
+    parser = _parser(name)
+    # Intermixed, so that captures may stand before and behind options.
+    asked = parser.parse_intermixed_args(arguments[1:])
+    from pipeline import commands
+
+    run: Callable[[argparse.Namespace], int] = getattr(commands, name)
+    return run(asked)
+
+
+def _parser(name: str) -> argparse.ArgumentParser:
+    about, options, examples = _COMMANDS[name]
+    parser = argparse.ArgumentParser(
+        prog=f"peeltap {name}",
+        description=about,
+        epilog=examples,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    options(parser)
+    return parser
+
+
+def _without_command(arguments: list[str]) -> int:
+    """Answer --help, --version, and what is no command."""
+    parser = argparse.ArgumentParser(
+        prog="peeltap",
+        description=_ABOUT,
+        epilog=_BEGIN,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="store_true", help="print the version")
+    commands = parser.add_subparsers(title="commands", dest="command", metavar="COMMAND")
+    for name, (about, _, _) in _COMMANDS.items():
+        commands.add_parser(name, help=about)
+    if not arguments:
+        parser.print_help()
+        return 2
+    if arguments == ["--version"]:
+        from peeltap_core import VERSION
+
+        sys.stdout.write(f"peeltap {VERSION}\n")
+        return 0
+    parser.parse_args(arguments)
+    parser.error("a command is needed")

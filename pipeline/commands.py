@@ -4,54 +4,40 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-import typer
+if TYPE_CHECKING:
+    from argparse import Namespace
 
-from pipeline.errors import RunError
 
-
-def replay(
-    *,
-    inputs: list[str],
-    config: str,
-    out: str | None,
-    flows: str | None,
-    eve: str | None,
-    suricata: bool,
-    rules: list[Path],
-    mode: Literal["strip", "restore"] | None,
-    filter_expression: str | None,
-    superframes: Literal["keep", "segment"] | None,
-    as_json: bool,
-    quiet: bool,
-) -> None:
+def replay(asked: Namespace) -> int:
     """Run `peeltap replay`."""
-    from pipeline import config as configuration
+    from pipeline import config
     from pipeline import replay as work
+    from pipeline.errors import RunError
     from pipeline.progress import progress
 
     request = work.Request(
-        inputs=inputs,
-        out=out,
-        flows=flows,
-        eve=eve,
-        suricata=suricata,
-        rules=rules,
-        mode=mode,
-        superframes=superframes,
-        filter=filter_expression,
+        inputs=asked.inputs,
+        out=asked.out,
+        flows=asked.flows,
+        eve=asked.eve,
+        suricata=asked.suricata,
+        rules=[Path(name) for name in asked.rules],
+        mode=asked.mode,
+        superframes=asked.superframes,
+        filter=asked.filter,
     )
-    settings = configuration.load(config)
-    work.check(request, config)
-    with progress(quiet=quiet) as shown:
+    settings = config.load(asked.config)
+    work.check(request, asked.config)
+    with progress(quiet=asked.quiet) as shown:
         summary = work.replay(request, settings, shown)
     for warning in summary.warnings:
         say(f"warning: {warning}")
     stream = sys.stderr if request.uses_standard_output else sys.stdout
-    if as_json:
+    if asked.json:
         print_json(summary.as_dict(), stream)
-    elif not quiet and summary.stats:
+    elif not asked.quiet and summary.stats:
         from rich.console import Console
 
         from pipeline.summary import render
@@ -60,49 +46,52 @@ def replay(
     if summary.failure is not None:
         raise RunError(summary.failure)
     if summary.interrupted:
-        say("interrupted")
-        raise typer.Exit(130)
-    if summary.truncated:
-        raise typer.Exit(1)
+        raise KeyboardInterrupt
+    return 1 if summary.truncated else 0
 
 
-def enrich(
-    *, flows: str, source: str, out: str, community_id_seed: int, as_json: bool, quiet: bool
-) -> None:
+def enrich(asked: Namespace) -> int:
     """Run `peeltap enrich`."""
     from pipeline import enrich as work
 
-    result = work.enrich(flows=flows, source=source, out=out, community_id_seed=community_id_seed)
+    result = work.enrich(
+        flows=asked.flows,
+        source=asked.source,
+        out=asked.out,
+        community_id_seed=asked.community_id_seed,
+    )
     for warning in result.warnings:
         say(f"warning: {warning}")
-    stream = sys.stderr if out == "-" else sys.stdout
-    if as_json:
+    stream = sys.stderr if asked.out == "-" else sys.stdout
+    if asked.json:
         print_json(result.as_dict(), stream)
-    elif not quiet and not result.interrupted:
+    elif not asked.quiet and not result.interrupted:
         from rich.console import Console
 
         from pipeline.summary import event_sections, print_sections
 
         print_sections(event_sections(result.events), Console(file=stream))
     if result.interrupted:
-        raise typer.Exit(130)
+        raise KeyboardInterrupt
+    return 0
 
 
-def demo(*, as_json: bool, keep: Path | None) -> None:
+def demo(asked: Namespace) -> int:
     """Run `peeltap demo`."""
     from pipeline import demo as work
     from pipeline.progress import progress
 
     with progress(quiet=False) as shown:
-        compared = work.compare(keep, shown)
-    if as_json:
+        compared = work.compare(Path(asked.keep) if asked.keep else None, shown)
+    if asked.json:
         print_json(compared.as_dict(), sys.stdout)
-        return
-    from rich.console import Console
+    else:
+        from rich.console import Console
 
-    from pipeline.demo_view import render
+        from pipeline.demo_view import render
 
-    render(compared, Console())
+        render(compared, Console())
+    return 0
 
 
 def print_json(value: dict[str, Any], stream: TextIO) -> None:

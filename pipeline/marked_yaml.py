@@ -167,7 +167,7 @@ class _Builder:
             if kind == "int" and len(text) <= 40:
                 return int(text, 0) if text[:2] in ("0o", "0x") else int(text)
             if kind == "float":
-                return float(text.replace(".inf", "inf").replace(".nan", "nan").lower())
+                return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         except ValueError:
             pass
         # An explicit tag, such as `!!binary`, or `!!int` before something else.

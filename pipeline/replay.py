@@ -11,9 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import signal
-import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -127,6 +125,8 @@ class _Job:
 
             self.stage = SuricataStage(config.suricata, request.rules, summary)
             stack.callback(self.stage.store.close)
+            import tempfile
+
             directory = tempfile.TemporaryDirectory(prefix="peeltap-")
             self.scratch = Path(stack.enter_context(directory))
 
@@ -207,6 +207,8 @@ class _Job:
 
     def _hand_over(self, clean: Output) -> None:
         """Copy the clean capture to a pipe or device, from which Suricata could not read it."""
+        import shutil
+
         out = self.outputs.get("capture")
         with open_sink(out) as sink:
             if sink is not None:

@@ -117,7 +117,13 @@ class _Model(BaseModel):
     """Unknown keys are refused, values are not converted, and nothing changes afterwards."""
 
     model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, populate_by_name=True, allow_inf_nan=False
+        extra="forbid",
+        strict=True,
+        frozen=True,
+        populate_by_name=True,
+        allow_inf_nan=False,
+        # Only the whole is validated: building each part's own validator would cost start-up time.
+        defer_build=True,
     )
 
 
@@ -169,13 +175,19 @@ class Limits(_Model):
         default=1_000_000, ge=1, le=MAX_CONNECTIONS, description="connections tracked at a time"
     )
     half_open: int = Field(
-        default=65_536, ge=1, le=MAX_CONNECTIONS, description="connections without a finished handshake"
+        default=65_536,
+        ge=1,
+        le=MAX_CONNECTIONS,
+        description="connections without a finished handshake",
     )
     hold_packets: int = Field(
         default=256, ge=1, le=MAX_COUNT, description="packets held for one connection"
     )
     hold_bytes: int = Field(
-        default=1_048_576, ge=1, le=MAX_COUNT, description="bytes of packets held for one connection"
+        default=1_048_576,
+        ge=1,
+        le=MAX_COUNT,
+        description="bytes of packets held for one connection",
     )
     hold_seconds: float = Field(
         default=3.0, gt=0, le=MAX_SECONDS, description="how long a packet waits for its header"
@@ -184,16 +196,25 @@ class Limits(_Model):
         default=67_108_864, ge=1, le=MAX_COUNT, description="bytes of packets held in all"
     )
     fragments: int = Field(
-        default=4096, ge=1, le=MAX_COUNT, description="IP fragments held until their datagram is whole"
+        default=4096,
+        ge=1,
+        le=MAX_COUNT,
+        description="IP fragments held until their datagram is whole",
     )
     fragment_seconds: float = Field(
         default=30.0, gt=0, le=MAX_SECONDS, description="how long a fragment is held"
     )
     idle_seconds: float = Field(
-        default=3600.0, gt=0, le=MAX_SECONDS, description="silence after which a connection is forgotten"
+        default=3600.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="silence after which a connection is forgotten",
     )
     half_open_seconds: float = Field(
-        default=60.0, gt=0, le=MAX_SECONDS, description="silence after which a half-open connection is forgotten"
+        default=60.0,
+        gt=0,
+        le=MAX_SECONDS,
+        description="silence after which a half-open connection is forgotten",
     )
     closed_seconds: float = Field(
         default=60.0, gt=0, le=MAX_SECONDS, description="how long a closed connection is remembered"

@@ -142,14 +142,6 @@ def choose(
     Suricata reports late. Starts are compared in whole microseconds, as EVE cuts its times.
     """
     moment = at if started is None else started
-    # Nearly always there is but one.
-    if len(forward) + len(backward) == 1:
-        start, _, _, by, record = (forward or backward)[0]
-        if start > moment + EARLY_NS:
-            return None
-        if record.end is not None and moment > record.end:
-            return Match(record, not forward, by, "late")
-        return Match(record, not forward, by, "time" if started is None else "exact")
     found: tuple[Candidate, bool] | None = None
     if vlan is not None:
         tags = tuple(vlan)
@@ -249,9 +241,19 @@ class MemoryStore:
             src_ip, dest_ip = _canonical(src_ip), _canonical(dest_ip)
         forward = self._index.get((proto, src_ip, src_port, dest_ip, dest_port))
         backward = self._index.get((proto, dest_ip, dest_port, src_ip, src_port))
-        if forward is None and backward is None:
+        candidates = forward or backward
+        if candidates is None:
             return None
-        return choose(forward or (), backward or (), at, started, vlan)
+        if len(candidates) > 1 or (forward and backward):
+            return choose(forward or (), backward or (), at, started, vlan)
+        # Nearly always there is but one: what `choose` would say of it.
+        start, _, _, by, record = candidates[0]
+        moment = at if started is None else started
+        if start > moment + EARLY_NS:
+            return None
+        if record.end is not None and moment > record.end:
+            return Match(record, forward is None, by, "late")
+        return Match(record, forward is None, by, "time" if started is None else "exact")
 
     def __len__(self) -> int:
         return len(self._records)

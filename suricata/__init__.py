@@ -1,1 +1,18 @@
-"""One Suricata: its configuration, its process, and the correction of its events."""
+"""One Suricata: its configuration, its process, and the correction of its events.
+
+settings      the `suricata:` section of the configuration
+config        the generated suricata.yaml: an overlay on the distribution's
+process       runs the installed Suricata on a capture; says in one sentence what went wrong
+
+streams       files and pipes of EVE lines, and the clock
+enrich        lines in, corrected lines out; sans-IO
+eve           which end of a connection each place of an event names
+splice        changes single values in a JSON text, to the byte
+community_id  the hash of a 5-tuple
+summary       alerts added up for a table
+flows         what is asked of flow records and their store, which are handed in
+
+process ──> eve.json ──> streams ──> enrich ──> corrected EVE, and a summary
+                                        │
+                                    flow records
+"""

@@ -32,6 +32,7 @@ from .eve import (
     Changes,
     Clock,
     Event,
+    correct_in_place,
     corrections,
     flow_start,
     peeltap_object,
@@ -263,19 +264,18 @@ class Enricher:
                         )
                 except (KeyError, TypeError):
                     pass
-            if match is None or match.confidence == "late" or dumps(event) != line:
+            if (
+                match is None
+                or match.by == "true"
+                or match.confidence == "late"
+                or dumps(event) != line
+            ):
                 self._correct(line, event, self._line_number, until, out)
                 continue
-            member = peeltap_object(event, match, seed)
-            for path, values in corrections(event, match, seed):
-                holder = event
-                for name in path:
-                    holder = holder[name]
-                holder.update(values)
+            correct_in_place(event, match, seed)
             kind = event.get("event_type")
             if kind == "alert":
                 self.alerts.add(event, match)
-            event["peeltap"] = member
             out.append(dumps(event, None, newline))
             self._events += 1
             outcomes[match.confidence] += 1

@@ -42,6 +42,9 @@ _BAD_RULE: Final = re.compile(
     re.DOTALL,
 )
 
+# -2 is libpcap's end of file, met where the first packet should be.
+_NO_PACKETS: Final = "failed to get first packet timestamp. pcap_next_ex(): -2"
+
 # Of logs that a failing program may fill without end so much is read.
 _LOG_BYTES: Final = 1 << 20
 _MAX_WARNINGS: Final = 20
@@ -66,6 +69,10 @@ class SuricataVersion(SuricataError):  # noqa: N818
 
 class InputError(SuricataError):
     """A file that Suricata was to read cannot be read."""
+
+
+class _Empty(Exception):  # noqa: N818
+    """The capture holds no packet, which Suricata takes for one that it cannot read."""
 
 
 class RuleError(SuricataError):
@@ -158,6 +165,37 @@ def run(
     arguments += ["--runmode", "single", *_CHECKSUMS[settings.checksums]]
     total = capture.stat().st_size
     began = time.monotonic()
+    try:
+        _supervise(
+            arguments, capture, total, settings.timeout_seconds, log_dir, progress, poll_seconds
+        )
+        warnings = _warnings(log_dir)
+    except _Empty:
+        (log_dir / config.EVE_FILE).touch()
+        warnings = [f"{capture} holds no packets"]
+    if progress is not None:
+        progress(total, total)
+    return Run(
+        eve=log_dir / config.EVE_FILE,
+        log=log_dir / config.ENGINE_LOG,
+        version=installed.version,
+        seconds=time.monotonic() - began,
+        warnings=warnings,
+    )
+
+
+def _supervise(
+    arguments: Sequence[str],
+    capture: Path,
+    total: int,
+    timeout_seconds: float | None,
+    log_dir: Path,
+    progress: Progress | None,
+    poll_seconds: float,
+) -> None:
+    """Start Suricata and stay with it to its end; raises what that deserves."""
+    began = time.monotonic()
+    started = False
     with _child(arguments, log_dir) as child:
         while True:
             try:
@@ -165,25 +203,16 @@ def run(
                 break
             except subprocess.TimeoutExpired:
                 pass
+            started = started or _has_started(log_dir, capture, child)
             spent = time.monotonic() - began
-            if settings.timeout_seconds is not None and spent > settings.timeout_seconds:
+            if timeout_seconds is not None and spent > timeout_seconds:
                 raise SuricataTimeout(
                     f"Suricata was stopped after {spent:.0f} s, the time allowed by suricata:"
                     f" timeout_seconds:; its events so far are in {log_dir / config.EVE_FILE}"
                 )
             if progress is not None:
                 progress(_position(child.pid, capture), total)
-        seconds = time.monotonic() - began
-        _judge(child.returncode, log_dir, seconds)
-    if progress is not None:
-        progress(total, total)
-    return Run(
-        eve=log_dir / config.EVE_FILE,
-        log=log_dir / config.ENGINE_LOG,
-        version=installed.version,
-        seconds=seconds,
-        warnings=_warnings(log_dir),
-    )
+        _judge(child.returncode, log_dir, time.monotonic() - began)
 
 
 def check(settings: SuricataSettings, log_dir: Path) -> Installed:
@@ -261,6 +290,25 @@ def _position(pid: int, capture: Path) -> int:
         # The process has just ended, or this is not Linux.
         pass
     return 0
+
+
+def _has_started(log_dir: Path, capture: Path, child: subprocess.Popen[bytes]) -> bool:
+    """Whether packets are being read. Raises SuricataFailed if they never will be.
+
+    A reader that cannot open its capture ends, and Suricata waits a minute for it, deaf to SIGTERM.
+    """
+    errors = []
+    for level, text in _log(log_dir):
+        if text.endswith("Engine started."):
+            return True
+        if level == "Error":
+            errors.append(text)
+        if level == "Error" and "reader thread failed to initialize" in text:
+            child.kill()
+            if _NO_PACKETS in errors[0]:
+                raise _Empty
+            raise SuricataFailed(f"Suricata cannot read {capture}: {errors[0]}")
+    return False
 
 
 def _judge(code: int, log_dir: Path, seconds: float) -> None:

@@ -55,10 +55,10 @@ class AlertSummary:
             decoy,
             port,
             sid if type(sid) is int else 0,
-            name[:256] if type(name) is str else "",
+            _clean(name, 256) if type(name) is str else "",
         )
         stamp = event.get("timestamp")
-        at = stamp if type(stamp) is str else ""
+        at = _clean(stamp, 64) if type(stamp) is str else ""
         row = self._rows.get(key)
         if row is not None:
             row.count += 1
@@ -96,7 +96,13 @@ def _ends(event: dict[str, Any], match: Match | None) -> tuple[str, str, int | N
 
 
 def _shown(ip: object) -> str:
-    return ip[:64] if type(ip) is str else "?"
+    return _clean(ip, 64) if type(ip) is str else "?"
+
+
+def _clean(text: str, length: int) -> str:
+    # Half a surrogate pair gets through a lenient parser, and through no terminal.
+    text = text[:length]
+    return text if text.isascii() else text.encode(errors="replace").decode()
 
 
 def _port(port: object) -> int | None:

@@ -40,8 +40,12 @@ def from_client(eth, connection: Connection) -> bytes | None:
     return rebuild(eth, ip, tcp)
 
 
-def from_server(eth, connection: Connection) -> bytes:
+def from_server(eth, connection: Connection) -> bytes | None:
+    """The packet; ``None`` if it acknowledges the header only: it would be a duplicate ACK."""
     ip, tcp = eth.data, eth.data.data
+    acked = (tcp.ack - connection.first) & 0xFFFFFFFF
+    if 0 < acked <= connection.header and not tcp.data and tcp.flags == dpkt.tcp.TH_ACK:
+        return None
     tcp.ack = shift(tcp.ack, connection)
     return rebuild(eth, ip, tcp)
 
@@ -89,7 +93,9 @@ def strip(source, sink, port: int) -> None:
             if connection is None or connection.header is None or tcp.flags & dpkt.tcp.TH_SYN:
                 writer.writepkt(buf, ts)
             else:
-                writer.writepkt(from_server(eth, connection), ts)
+                out = from_server(eth, connection)
+                if out is not None:
+                    writer.writepkt(out, ts)
         else:
             writer.writepkt(buf, ts)
 

@@ -46,7 +46,12 @@ def from_client(packet, connection: Connection):
 
 
 def from_server(packet, connection: Connection):
-    packet[TCP].ack = shift(packet[TCP].ack, connection)
+    """The packet; ``None`` if it acknowledges the header only: it would be a duplicate ACK."""
+    tcp = packet[TCP]
+    acked = (tcp.ack - connection.first) & 0xFFFFFFFF
+    if 0 < acked <= connection.header and not tcp.payload and tcp.flags == "A":
+        return None
+    tcp.ack = shift(tcp.ack, connection)
     return rebuild(packet)
 
 
@@ -91,7 +96,9 @@ def strip(source: str, sink: str, port: int) -> None:
                 if connection is None or connection.header is None or "S" in tcp.flags:
                     writer.write(packet)
                 else:
-                    writer.write(from_server(packet, connection))
+                    out = from_server(packet, connection)
+                    if out is not None:
+                        writer.write(out)
             else:
                 writer.write(packet)
 

@@ -41,6 +41,13 @@ def test_a_slice_is_scaled(
     assert runs([cpu], packets, start).cpu() == [pytest.approx(ns_a_packet)]
 
 
+def test_start_up_can_be_left_out_round_by_round() -> None:
+    one = runs([1.0, 1.5], start=0.25)
+    one.starts.append(Cost(0.5, 0.0, 0.5, 1 << 20))
+    assert [cost.cpu for cost in one.without_start().costs] == [0.75, 1.0]
+    assert one.cpu() == [1_000_000, 1_500_000]
+
+
 @pytest.mark.parametrize(
     ("target", "holds"),
     [

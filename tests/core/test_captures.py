@@ -267,9 +267,7 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(piped: subprocess.Popen[bytes], sent: b
     if sent:
         assert piped.stderr.readline() == b"ready\n"
     else:
-        # Waiting in the constructor: the process sleeps in a read of its standard input.
-        status = Path(f"/proc/{piped.pid}/syscall")
-        while not status.read_text().startswith(f"{READ} 0x0 "):
+        while not is_reading_standard_input(Path(f"/proc/{piped.pid}")):
             time.sleep(0.01)
     piped.send_signal(signal.SIGINT)
     assert b"interrupted" in piped.stderr.read()
@@ -278,6 +276,15 @@ def test_ctrl_c_ends_the_wait_for_a_pipe(piped: subprocess.Popen[bytes], sent: b
 
 READ = {"x86_64": 0, "aarch64": 63}[os.uname().machine]
 """The number of read(2)."""
+
+
+def is_reading_standard_input(process: Path) -> bool:
+    """Whether it sleeps in a read of the pipe, by whatever descriptor (proc(5): syscall)."""
+    number, _, rest = (process / "syscall").read_text().partition(" ")
+    if number != str(READ):
+        return False
+    descriptor = process / "fd" / str(int(rest.split()[0], 16))
+    return descriptor.exists() and descriptor.readlink() == (process / "fd/0").readlink()
 
 
 @pytest.mark.parametrize(

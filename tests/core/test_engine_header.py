@@ -33,8 +33,8 @@ def test_header_split_in_two_is_held_until_complete() -> None:
         OPEN
         + """
         c>s [P.] 0:10 ack 0      -> held
-        s>c [.] 0 ack 10         -> held
-        c>s [P.] 10:46 ack 0     -> s>c [.] 0 ack 0
+        s>c [P.] 0:19 ack 10     -> held
+        c>s [P.] 10:46 ack 0     -> s>c [P.] 0:19 ack 0
                                  -> c>s [P.] 0:18 ack 0
         """
     )

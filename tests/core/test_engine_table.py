@@ -55,12 +55,31 @@ def test_server_ack_inside_the_header_is_clamped() -> None:
     talk().check(
         OPEN
         + """
-        c>s [P.] 0:46 ack 0      -> c>s [P.] 0:18 ack 0
-        s>c [.] 0 ack 1          -> s>c [.] 0 ack 0
-        s>c [.] 0 ack 27         -> s>c [.] 0 ack 0
-        s>c [.] 0 ack 28         -> s>c [.] 0 ack 0
+        c>s [P.] 0:46 ack 0              -> c>s [P.] 0:18 ack 0
+        s>c [P.] 0:10 ack 1              -> s>c [P.] 0:10 ack 0
+        s>c [P.] 10:19 ack 27            -> s>c [P.] 10:19 ack 0
+        s>c [.] 19 ack 28 win 0          -> s>c [.] 19 ack 0 win 0
+        s>c [.] 19 ack 28                -> s>c [.] 19 ack 0
+        s>c [.] 19 ack 20 <sack 38:46>   -> s>c [.] 19 ack 0 <sack 10:18>
         """
     )
+
+
+def test_server_ack_inside_the_header_that_says_nothing_more_is_merged_away() -> None:
+    """Clamped it would repeat the SYN's acknowledgement: a duplicate ACK, a sign of loss."""
+    conversation = talk()
+    conversation.check(
+        OPEN
+        + """
+        c>s [P.] 0:10 ack 0              -> held
+        s>c [.] 0 ack 10                 -> held
+        c>s [P.] 10:28 ack 0             -> gone
+        s>c [.] 0 ack 28                 -> gone
+        c>s [P.] 28:46 ack 0             -> c>s [P.] 0:18 ack 0
+        s>c [.] 0 ack 46                 -> s>c [.] 0 ack 18
+        """
+    )
+    assert conversation.driver.stats["merged"] == {"header": 2, "header_ack": 2}
 
 
 def test_server_ack_beyond_the_header_is_shifted() -> None:
@@ -224,9 +243,7 @@ def test_keepalive_behind_the_bare_header_stays_a_keepalive() -> None:
         OPEN
         + """
         c>s [P.] 0:28 ack 0      -> gone
-        s>c [.] 0 ack 28         -> s>c [.] 0 ack 0
         c>s [.] 27 ack 0         -> c>s [.] -1 ack 0
-        s>c [.] 0 ack 28         -> s>c [.] 0 ack 0
         """
     )
 

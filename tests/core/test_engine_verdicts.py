@@ -243,8 +243,8 @@ def test_stacked_headers_are_peeled_to_the_configured_depth_innermost_is_the_tru
         OPEN
         + """
         c>s [P.] 0:74 ack 0      -> c>s [P.] 0:18 ack 0
-        s>c [.] 0 ack 30         -> s>c [.] 0 ack 0
-        s>c [.] 0 ack 74         -> s>c [.] 0 ack 18
+        s>c [P.] 0:10 ack 30     -> s>c [P.] 0:10 ack 0
+        s>c [.] 10 ack 74        -> s>c [.] 10 ack 18
         """
     )
     (record,) = records_of(conversation)

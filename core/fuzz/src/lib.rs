@@ -1,6 +1,7 @@
 //! What each fuzz target does with its input, without a fuzzer: `fuzz_targets/` hands these to
 //! libFuzzer, `core/tests/corpus.rs` replays the corpora through them.
 
+pub mod capture;
 pub mod header;
 
 /// A target's name, which is also that of its corpus, and what it does.
@@ -13,4 +14,6 @@ pub const TARGETS: &[Target] = &[
     ("sslproxy", header::sslproxy),
     ("layouts", header::layouts),
     ("declarations", header::declarations),
+    ("captures", capture::captures),
+    ("filters", capture::filters),
 ];

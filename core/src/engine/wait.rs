@@ -142,13 +142,15 @@ impl Engine {
             }
         }
 
-        // 2. Nothing waits, and this packet neither brings nor acknowledges client data.
+        // 2. Nothing waits, and this packet neither brings client data, nor acknowledges any, nor
+        //    lies behind data that was not seen yet.
         let ack_of_data =
             !to_server && flags & flag::ACK != 0 && connection.offset(segment.ack(frame)) > 0;
         let restores = connection.is(fact::RESTORE);
         let ends = flags & flag::RST != 0 || (to_server && flags & flag::FIN != 0);
         let brings_data = to_server && payload > 0;
-        if !holding && !brings_data && !ack_of_data && !restores {
+        let is_ahead = to_server && begin > 0;
+        if !holding && !brings_data && !is_ahead && !ack_of_data && !restores {
             if ends {
                 self.set_state(id, State::Incomplete);
             }

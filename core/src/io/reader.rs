@@ -291,12 +291,15 @@ impl Reader {
                         self.skip("unknown_interface");
                         continue;
                     };
-                    // A simple packet has no time: it came with the one before it.
-                    let (ts, ticks) = match packet.ticks {
-                        Some(ticks) => (interface.clock.nanos(ticks), ticks),
-                        None => (self.last_ts, interface.clock.ticks(self.last_ts)),
+                    // A simple packet has no time: it came with the one before it, as near as its
+                    // interface's clock can say.
+                    let ticks = packet.ticks.unwrap_or(interface.clock.ticks(self.last_ts));
+                    let ts = interface.clock.nanos(ticks);
+                    self.last_ts = if packet.ticks.is_some() {
+                        ts
+                    } else {
+                        self.last_ts
                     };
-                    self.last_ts = ts;
                     return Ok(Some(Packet {
                         ts,
                         ticks,

@@ -216,7 +216,7 @@ fn sections_interfaces_and_other_blocks_are_read() {
             [
                 (1_000_001_000, 0, 6, b"micros".to_vec()),
                 (1_000_000_002, 1, 5, b"nanos".to_vec()),
-                (1_000_000_002, 0, 3, b"spb".to_vec()),
+                (1_000_000_000, 0, 3, b"spb".to_vec()),
                 (2_000_000_000, 2, 6, b"binary".to_vec()),
             ]
         );
