@@ -276,17 +276,15 @@ impl Engine {
         let connection = self.tracker.get_mut(id);
         let payload = segment.payload_len();
         connection.count(to_server, payload, meta.ts);
-        if id.is_half_open() {
-            if flags & (flag::SYN | flag::ACK) == flag::SYN | flag::ACK && !to_server {
-                if !connection.is(fact::SYN_ACK) {
-                    connection.set(fact::SYN_ACK);
-                    connection.client_ack = segment.seq(frame);
-                }
-            } else if flags & flag::SYN == 0
-                && (payload > 0 || (to_server && connection.is(fact::SYN_ACK)))
-            {
-                id = self.promote(id, out);
+        if flags & flag::SYN != 0 {
+            let answers = flags & flag::ACK != 0 && !to_server;
+            if answers && !connection.is(fact::SYN_ACK) {
+                connection.set(fact::SYN_ACK);
+                connection.client_ack = segment.seq(frame);
             }
+        } else if id.is_half_open() && (payload > 0 || (to_server && connection.is(fact::SYN_ACK)))
+        {
+            id = self.promote(id, out);
         }
         strip::complete_checksum(&segment, frame, meta, &mut self.stats);
         let connection = self.tracker.get_mut(id);
