@@ -54,6 +54,8 @@ pub struct Engine {
     fragments: Fragments,
     /// Holds that are under way, by when they end; those that ended early are skipped.
     deadlines: VecDeque<Deadline>,
+    /// How many deadlines there may be before those that ended early are taken out.
+    deadlines_allowed: usize,
     /// Bytes that wait.
     held_bytes: usize,
     stamp: u64,
@@ -99,6 +101,7 @@ impl Engine {
             stats,
             fragments: Fragments::default(),
             deadlines: VecDeque::new(),
+            deadlines_allowed: 1024,
             held_bytes: 0,
             stamp: 0,
             now: 0,
@@ -162,9 +165,14 @@ impl Engine {
         fate
     }
 
-    /// Tells the engine what time it is: holds that are due end, silent connections expire.
+    /// Tells the engine what time it is, where packets do not come to tell it: holds that are due
+    /// end, silent connections expire. Time that passed in this way is believed.
     pub fn advance(&mut self, now: Nanos, out: &mut impl Output) {
         self.tell(now);
+        if now > self.now {
+            self.now = now;
+            self.doubted = None;
+        }
         self.end_holds(out);
         if self.now >= self.next_sweep {
             self.sweep(out);
@@ -321,7 +329,8 @@ impl Engine {
 
         if found.is_some() {
             let is_syn = flags & (flag::SYN | flag::ACK) == flag::SYN;
-            if is_syn && to_server && segment.seq(frame) != connection.isn {
+            let again = segment.seq(frame) != connection.isn || connection.is(fact::RST);
+            if is_syn && to_server && again {
                 self.renew(id, segment.seq(frame), meta.ts, out);
             } else if connection.is(fact::EARLIER)
                 && is_of_earlier(connection, &segment, frame, to_server)
@@ -352,9 +361,13 @@ impl Engine {
         if connection.state.is_undecided() {
             return self.undecided(slot, id, to_server, meta, frame, segment, out);
         }
-        if flags & (flag::FIN | flag::RST) != 0 {
+        if flags & (flag::FIN | flag::RST) != 0 && !connection.is_closed() {
             note_end(connection, &segment, frame, to_server);
+            if connection.is_closed() {
+                self.leave_true_tuple(id);
+            }
         }
+        let connection = self.tracker.get(id);
         if to_server && payload > 0 && !connection.is(fact::LOOKED) {
             self.look_for_forgery(id, &segment, frame);
         }
@@ -513,7 +526,9 @@ impl Engine {
         if connection.state.is_undecided() {
             self.stats.decide(connection.state.verdict());
         }
-        self.forget_true_tuple(&connection);
+        if !connection.is_closed() {
+            self.forget_true_tuple(&connection);
+        }
         let end = ended.then(|| connection.last_seen());
         self.record(&mut connection, end);
     }
@@ -531,7 +546,9 @@ impl Engine {
             .and_then(|extra| extra.earlier.take());
         if let Some(mut earlier) = earlier {
             let end = earlier.last_seen();
-            self.forget_true_tuple(&earlier);
+            if !earlier.is_closed() {
+                self.forget_true_tuple(&earlier);
+            }
             self.record(&mut earlier, Some(end));
         }
     }
