@@ -309,10 +309,10 @@ def icmp_about(leg: Leg, from_client: bool, quoted: bytes) -> bytes:
     here, there = (leg.server, leg.client) if from_client else (leg.client, leg.server)
     ether = Ether(src="02:42:ac:10:17:02", dst="02:42:ac:10:17:01")
     if leg.version == 4:
-        error = IP(src=here, dst=there) / ICMP(type=3, code=4, nexthopmtu=1400)
-    else:
-        error = IPv6(src=here, dst=there) / ICMPv6PacketTooBig(mtu=1400)
-    return bytes(ether / error / quoted)
+        return bytes(
+            ether / IP(src=here, dst=there) / ICMP(type=3, code=4, nexthopmtu=1400) / quoted
+        )
+    return bytes(ether / IPv6(src=here, dst=there) / ICMPv6PacketTooBig(mtu=1400) / quoted)
 
 
 def quoted_in(leg: Leg, frame: bytes) -> tuple[bytes, bytes]:
