@@ -123,6 +123,11 @@ major_of() { # 1:7.0.10-1 -> 7
 # The option of the apt source that names its keyring, as this machine's own source has it. apt does
 # not tell it, so the files are read: deb822 stanzas and one-line entries, whichever names the suite.
 keyring_of_suite() { # SUITE
+    local file files=()
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+        [[ ! -r $file ]] || files+=("$file") # awk would end at one that is not there
+    done
+    ((${#files[@]})) || return 0
     awk -v suite="$1" '
         FNR == 1 { key = ""; hit = 0 }
         FILENAME ~ /\.list$/ {
@@ -134,7 +139,7 @@ keyring_of_suite() { # SUITE
         tolower($1) == "suites:" { for (i = 2; i <= NF; i++) if ($i == suite) hit = 1 }
         tolower($1) == "signed-by:" && $2 ~ /^\// { key = $2 }
         hit && key != "" { print key; exit }
-    ' /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true
+    ' "${files[@]}"
 }
 
 # Debian 12 carries Suricata 6; its backports carry 7. Mirror and keyring are those from which this
