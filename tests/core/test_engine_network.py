@@ -239,6 +239,14 @@ def test_offloaded_frames_segment_leaves_room_for_timestamps() -> None:
     assert [len(dissect(frame).payload) for _, frame in out] == [1448, 1448, 104]
 
 
+def test_offloaded_frames_segment_cuts_to_the_size_that_the_source_names() -> None:
+    conversation = talk(drive(superframes="segment"), client=bytes(3000))
+    conversation.check(OPEN)
+    frame = conversation.frame("c>s [P.] 0:3028 ack 0")
+    out = conversation.driver.push(frame, gso_size=1000)
+    assert [len(dissect(frame).payload) for _, frame in out] == [1000, 1000, 1000]
+
+
 def test_frames_within_the_mss_are_not_cut() -> None:
     conversation = talk(drive(superframes="segment"), client=bytes(1460))
     conversation.check(OPEN + "c>s [P.] 0:1488 ack 0 -> c>s [P.] 0:1460 ack 0")
@@ -273,6 +281,18 @@ def test_checksums_left_partial_on_a_plain_connection_are_completed(leg: Leg) ->
         conversation.driver.push(leg.frame(conversation.packet(line), partial=True))
     conversation.driver.finish()
     assert [dissect(frame).faults for frame in conversation.driver.frames] == [()] * 4
+
+
+@LEGS
+@pytest.mark.parametrize("line", ["c>s [P.] 28:46 ack 0", "c>s [P.] 20:46 ack 0"])
+def test_checksums_known_to_be_partial_are_carried_as_partial(leg: Leg, line: str) -> None:
+    """A ring with virtio-net headers says so, and the tap's reader completes the sum."""
+    conversation = talk(leg=leg)
+    conversation.check(STARTED)
+    frame = leg.frame(conversation.packet(line), partial=True)
+    ((_, out),) = conversation.driver.push(frame, partial_checksum=True)
+    plain = talk(leg=leg, header=b"")
+    assert out == leg.frame(plain.packet("c>s [P.] 0:18 ack 0"), partial=True)
 
 
 @LEGS

@@ -215,7 +215,7 @@ def conversation(
     return talk
 
 
-_DISTURBANCES = st.lists(
+DISTURBANCES = st.lists(
     st.builds(
         Disturbance,
         index=st.integers(0, 60),
@@ -242,7 +242,7 @@ def cases(
     """A proxied conversation and a capture of it, bad in every way but loss."""
     head = draw(header(truthful=truthful))
     talk = draw(conversation(raw=head.raw, **options))
-    entries = tuple(draw(_DISTURBANCES) + draw(_FORGERIES)) if disturbed else ()
+    entries = tuple(draw(DISTURBANCES) + draw(_FORGERIES)) if disturbed else ()
     return Case(head, talk, disturb(talk.captured, entries, len(head.raw)), entries)
 
 
@@ -250,5 +250,5 @@ def cases(
 def plain_cases(draw: st.DrawFn) -> Case:
     """A conversation without a header, and a capture of it."""
     talk = draw(conversation(raw=b"", fronts=(*FRONTS[1:3], *NEARLY)))
-    entries = tuple(draw(_DISTURBANCES))
+    entries = tuple(draw(DISTURBANCES))
     return Case(Header("none", b"", None), talk, disturb(talk.captured, entries, 0), entries)

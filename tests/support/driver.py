@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 import orjson
@@ -60,9 +60,9 @@ def configure(*gateways: dict[str, Any], **settings: Any) -> bytes:
 class EngineLike(Protocol):
     """What `Driver` drives: `peeltap_core.Engine`, or the naive one of these tests."""
 
-    def push(
-        self, ts_ns: int, frame: bytes, *, link: Any = ..., orig_len: int | None = ...
-    ) -> list[tuple[int, bytes]]: ...
+    @property
+    def push(self) -> Callable[..., list[tuple[int, bytes]]]:
+        """(ts_ns, frame, *, link, orig_len, ...) -> (slot, frame) of what leaves."""
 
     def advance(self, ts_ns: int) -> list[tuple[int, bytes]]: ...
 
@@ -90,10 +90,12 @@ class Driver:
         self.pushed = 0
         self._slots: set[int] = set()
 
-    def push(self, frame: bytes, *, orig_len: int | None = None) -> list[tuple[int, bytes]]:
-        """One frame, a millisecond after the one before."""
+    def push(self, frame: bytes, **about: Any) -> list[tuple[int, bytes]]:
+        """One frame, a millisecond after the one before. `about` is what a source knows of it:
+        `orig_len`, `partial_checksum`, `gso_size`.
+        """
         self.now += MILLISECOND
-        out = self.engine.push(self.now, frame, link=self.link, orig_len=orig_len)
+        out = self.engine.push(self.now, frame, link=self.link, **about)
         self.pushed += 1
         return self._account(out)
 
