@@ -124,7 +124,7 @@ pub fn engine(data: &[u8]) {
     let made = engine.take_records();
     records += lines(&made);
     let stats = Value::Object(engine.stats_json());
-    watch.finish(&made, &stats);
+    watch.finish(&made);
     assert_eq!(
         (stats["tracked"].as_u64(), stats["held_bytes"].as_u64()),
         (Some(0), Some(0))
