@@ -28,8 +28,8 @@ from pipeline.summary import Summary
 from reassembly.settings import engine_config
 
 if TYPE_CHECKING:
-    from pipeline.capture_filter import Instruction
     from pipeline.events import SuricataStage
+    from reassembly.capture_filter import Instruction
 
 STEP = 65_536
 """Packets between two looks at the terminal; about 20 ms of work."""
@@ -117,9 +117,7 @@ class _Job:
         self.outputs = {what: Output(name) for what, name in named.items() if name is not None}
         # What can be wrong is said before the long part.
         if request.filter is not None:
-            from pipeline.capture_filter import compile_filter
-
-            self.programs = compile_filter(request.filter)
+            self.programs = _compiled(request.filter)
         if request.suricata:
             from pipeline.events import SuricataStage
 
@@ -215,6 +213,18 @@ class _Job:
                 with Path(clean.work).open("rb") as source:
                     shutil.copyfileobj(source, sink, 1 << 20)
         self._finish("capture")
+
+
+def _compiled(expression: str) -> dict[int, list[Instruction]]:
+    """Compile `--filter`; a wrong expression is wrong use, a libpcap that is absent is not."""
+    from reassembly.capture_filter import FilterError, LibpcapAbsentError, compile_filters
+
+    try:
+        return compile_filters(expression)
+    except LibpcapAbsentError as error:
+        raise RunError(str(error)) from None
+    except FilterError as error:
+        raise UsageError(f"--filter {error}") from None
 
 
 @contextlib.contextmanager

@@ -46,7 +46,7 @@ needs() {
 		dumpcap         tshark          the recordings and their tests
 		tshark          tshark          the golden tests
 		editcap         tshark          the golden tests
-		pcap_header     libpcap-dev     replay --filter
+		c++             g++             the fuzz targets
 		pcap_library    libpcap0.8      replay --filter
 		shellcheck      shellcheck      the check of the shell scripts
 	TABLE
@@ -62,7 +62,6 @@ needs() {
 }
 
 python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
-pcap_header() { [[ -e /usr/include/pcap/pcap.h ]]; }
 pcap_library() { compgen -G '/usr/lib/*/libpcap.so*' >/dev/null || compgen -G '/usr/lib*/libpcap.so*' >/dev/null; }
 # Only the BSD variant has -U, and only it takes a source port together with IPv6.
 nc_openbsd() { have nc && [[ "$(nc -h 2>&1)" == *OpenBSD* ]]; }
@@ -231,11 +230,10 @@ environment_ready() {
 python_is_new_enough() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 make_environment() {
-    local log=.venv/setup.log extras=dev
-    if pcap_header; then extras=dev,filter; fi # python-libpcap compiles against the header
+    local log=.venv/setup.log
     [[ -x .venv/bin/python ]] || python3 -m venv .venv
     say "installing the project into .venv (builds the extension; a minute or two the first time)"
-    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$extras]" >"$log" 2>&1; then
+    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         fail "the installation failed; its whole log is in $log"
     fi

@@ -383,15 +383,27 @@ impl Connection {
         Seq(self.isn.plus(1).0.wrapping_add(offset as u32))
     }
 
-    /// Remembers how far the client's stream came.
+    /// Remembers how far the client's stream came. A jump further than any window reaches (2^30, RFC
+    /// 7323 section 2.3) is not the stream's own: an older use of the 5-tuple, a corrupt packet, a
+    /// forged one.
     #[inline(always)]
     pub fn note_client_end(&mut self, end: Seq) {
-        if end.after(self.client_next) {
+        const WINDOW: i32 = 1 << 30;
+        if (1..=WINDOW).contains(&end.past(self.client_next)) {
             self.client_next = end;
-            if !self.is(fact::FAR_PAST) && end.past(self.isn) > 1 << 30 {
+            // One packet must not be able to say so: the bytes were seen.
+            if end.past(self.isn) > WINDOW && self.bytes[0] > WINDOW as u64 / 2 {
                 self.set(fact::FAR_PAST);
             }
         }
+    }
+
+    /// Whether a server's sequence number may belong to this use of the 5-tuple, by what the client
+    /// acknowledged; unknown before the SYN/ACK.
+    #[must_use]
+    pub fn is_near_server(&self, seq: Seq) -> bool {
+        const WINDOW: u32 = 1 << 20;
+        self.is(fact::SYN_ACK) && seq.past(self.client_ack).unsigned_abs() <= WINDOW
     }
 
     /// Whether a client sequence number (or a server's acknowledgement of one) may belong to this

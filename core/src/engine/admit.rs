@@ -72,8 +72,9 @@ impl Engine {
         let mut connection = Connection::new(key, now, isn, state, facts);
         connection.rule = found.rule;
         self.note_mss(&mut connection, segment, frame, flags);
-        self.make_room(begins, out);
-        Some(self.tracker.insert(connection, begins))
+        // Whatever it is, nobody has answered yet.
+        self.make_room(true, out);
+        Some(self.tracker.insert(connection, true))
     }
 
     /// Remembers the smaller of both ends' segment sizes, where superframes are to be cut.

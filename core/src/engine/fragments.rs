@@ -69,7 +69,7 @@ pub struct Fragments {
 
 impl Fragments {
     /// How many fragments wait.
-    #[must_use]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.count
     }
@@ -83,6 +83,7 @@ impl Fragments {
     pub fn push(
         &mut self,
         slot: u64,
+        now: Nanos,
         meta: &Meta,
         frame: &[u8],
         ip: &Ip,
@@ -117,7 +118,7 @@ impl Fragments {
         let pending = self.pending.entry(key).or_insert_with(|| {
             order.push_back((key, stamp));
             Pending {
-                since: meta.ts,
+                since: now,
                 stamp,
                 parts: Vec::new(),
             }
@@ -254,7 +255,7 @@ mod tests {
         let Kind::Fragment { ip, vlan } = parse(frame, Link::Raw) else {
             panic!("not a fragment")
         };
-        fragments.push(slot, &META, frame, &ip, vlan)
+        fragments.push(slot, META.ts, &META, frame, &ip, vlan)
     }
 
     #[test]

@@ -92,8 +92,9 @@ pub fn to_server(
             blank_auth_options(&segment, frame, meta, stats);
         }
         let seq = segment.seq(frame);
-        let clear = i64::from(connection.boundary());
-        if !connection.is(fact::FAR_PAST) && connection.offset(seq) < clear {
+        // What seems to lie further than a window before the stream is past it by more than 2 GiB.
+        let near = -(1 << 30)..i64::from(connection.boundary());
+        if !connection.is(fact::FAR_PAST) && near.contains(&connection.offset(seq)) {
             return near_header(connection, segment, frame, meta);
         }
         set32(
@@ -354,14 +355,11 @@ fn acks_headers_only(connection: &mut Connection, segment: &Segment, frame: &[u8
     if is_shut {
         connection.set(fact::ZERO_WINDOW);
     }
-    let options = segment.options(frame);
-    let mut has_sack = false;
-    tcp::each_option(options, |kind, _, _| has_sack |= kind == option::SACK);
     let says_more = segment.payload_len() > 0
         || segment.flags(frame) & !flag::PSH != flag::ACK
         || is_shut
         || was_shut
-        || has_sack;
+        || tcp::has_sack(segment.options(frame));
     !says_more
 }
 

@@ -8,7 +8,7 @@ use crate::header::registry::AnyCodec;
 use crate::header::{Codec, Parse, Truth};
 use crate::tracker::Id;
 use crate::wire::packet::{self, Kind, Segment};
-use crate::wire::tcp::flag;
+use crate::wire::tcp::{self, flag};
 
 use super::rules::Rule;
 use super::stats::{Dropped, Event};
@@ -120,7 +120,8 @@ impl Engine {
     ) -> Fate {
         let flags = segment.flags(frame);
         let connection = self.tracker.get_mut(id);
-        note_end(connection, flags, to_server);
+        note_end(connection, &segment, frame, to_server);
+        let is_reset = flags & flag::RST != 0 && connection.is(fact::RST);
         if connection.state == State::Unsure {
             return self.unsure(slot, id, to_server, meta, frame, segment, out);
         }
@@ -144,10 +145,11 @@ impl Engine {
 
         // 2. Nothing waits, and this packet neither brings client data, nor acknowledges any, nor
         //    lies behind data that was not seen yet.
-        let ack_of_data =
-            !to_server && flags & flag::ACK != 0 && connection.offset(segment.ack(frame)) > 0;
+        let ack_of_data = !to_server
+            && flags & flag::ACK != 0
+            && (connection.offset(segment.ack(frame)) > 0 || tcp::has_sack(segment.options(frame)));
         let restores = connection.is(fact::RESTORE);
-        let ends = flags & flag::RST != 0 || (to_server && flags & flag::FIN != 0);
+        let ends = is_reset || (to_server && flags & flag::FIN != 0);
         let brings_data = to_server && payload > 0;
         let is_ahead = to_server && begin > 0;
         if !holding && !brings_data && !is_ahead && !ack_of_data && !restores {
@@ -190,8 +192,7 @@ impl Engine {
             None => (0, 0, &[][..]),
         };
         let complete_end = begin + payload as i64 <= prefix.len() as i64;
-        let no_more_comes =
-            flags & flag::RST != 0 || (flags & flag::FIN != 0 && (!to_server || complete_end));
+        let no_more_comes = is_reset || (flags & flag::FIN != 0 && (!to_server || complete_end));
         let limits = &self.config.limits;
         let over = packets > limits.hold_packets || bytes > limits.hold_bytes;
         if !matches!(decision, Decision::Wait) {
@@ -245,9 +246,18 @@ impl Engine {
             let first = segment.seq(frame);
             connection.isn = first.minus(1);
             connection.client_next = first.plus(segment.payload_len() as u32);
-            if trusted && matches!(decision, Decision::Headers { .. }) {
+            let has_header = matches!(decision, Decision::Headers { .. });
+            // A header follows its handshake at once. Only of a connection that was open before the
+            // capture can both be true: its handshake was not seen, and these are its first bytes.
+            // Later it is one that was forgotten, and these bytes are the peer's own.
+            let early =
+                self.now.saturating_sub(self.began) <= nanos(self.config.limits.hold_seconds);
+            if has_header && (early || !trusted) {
                 self.apply(id, decision, segment.captured(frame));
             } else {
+                if has_header {
+                    self.stats.note(Event::LateHeader);
+                }
                 if self.config.midstream == Policy::Drop {
                     connection.set(fact::DROP);
                 }
@@ -298,11 +308,11 @@ impl Engine {
     #[cold]
     pub(super) fn look_for_forgery(&mut self, id: Id, segment: &Segment, frame: &[u8]) {
         let connection = self.tracker.get_mut(id);
-        connection.set(fact::LOOKED);
-        if connection.state != State::Stripped {
-            return;
+        let at = connection.offset(segment.seq(frame)) - i64::from(connection.boundary());
+        if connection.state != State::Stripped || at >= 0 {
+            connection.set(fact::LOOKED);
         }
-        if connection.offset(segment.seq(frame)) != i64::from(connection.boundary()) {
+        if connection.state != State::Stripped || at != 0 {
             return;
         }
         let rule = self.config.rules.get(connection.rule);
@@ -386,8 +396,8 @@ impl Engine {
         let connection = self.tracker.get_mut(id);
         if !connection.is(fact::HOLDING) {
             connection.set(fact::HOLDING);
-            let at = meta
-                .ts
+            let at = self
+                .now
                 .saturating_add(nanos(self.config.limits.hold_seconds));
             self.deadlines.push_back(Deadline {
                 at,
