@@ -8,8 +8,10 @@ CARGO := cargo
 MANIFEST := --manifest-path core/Cargo.toml
 PYTHON_SOURCES := pipeline reassembly suricata fixtures tests bench
 PYTEST_WORKERS ?= 2
+# For each fuzz target.
+FUZZ_SECONDS ?= 5
 
-.PHONY: help setup demo check test test-rust test-python bench coverage fixtures clean
+.PHONY: help setup demo check test test-rust fuzz test-python bench coverage fixtures clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -32,7 +34,7 @@ check: ## linters and type checkers
 	lint-imports --no-cache
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; else echo 'shellcheck is not installed: left out'; fi
 
-test: check test-rust test-python ## everything that this machine can run; says what it left out
+test: check test-rust fuzz test-python ## everything that this machine can run; says what it left out
 	@scripts/setup.sh --check test || { echo 'The tests that need these were left out.'; [[ "$${CI:-}" != true ]]; }
 
 test-rust:
@@ -41,6 +43,9 @@ test-rust:
 	else \
 	  $(CARGO) test $(MANIFEST) --quiet; \
 	fi
+
+fuzz: ## every fuzz target for a few seconds, from its corpus
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
 
 test-python:
 	pytest -n $(PYTEST_WORKERS) --dist loadgroup

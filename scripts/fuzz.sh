@@ -1,32 +1,37 @@
 #!/usr/bin/env bash
 # Runs every fuzz target of core/fuzz, or those named, for FUZZ_SECONDS each (default 10).
 #
-# The targets need the nightly toolchain and a C++ compiler (libFuzzer). Where one of the two is
-# absent this says so and replays the committed corpora with the stable toolchain instead.
+# With the nightly toolchain the targets also run under AddressSanitizer; the stable one does without.
+# libFuzzer needs a C++ compiler: where there is none this says so and replays the committed corpora.
 # Exit code: 0 nothing found, 1 a target failed (its input is under core/fuzz/artifacts).
 set -euo pipefail
 cd "$(dirname "$0")/../core/fuzz"
 export PATH="$HOME/.cargo/bin:$PATH"
 seconds="${FUZZ_SECONDS:-10}"
 
-replay() {
-    echo "fuzz: $1: replaying the corpora instead (remedy: $2)" >&2
+if ! command -v c++ >/dev/null; then
+    echo 'fuzz: there is no C++ compiler: replaying the corpora instead (remedy: make setup)' >&2
     exec cargo test --manifest-path ../Cargo.toml --test corpus
-}
-cargo +nightly --version >/dev/null 2>&1 ||
-    replay 'there is no nightly toolchain' 'rustup toolchain install nightly'
-command -v c++ >/dev/null ||
-    replay 'there is no C++ compiler' 'apt-get install g++'
+fi
+toolchain=+nightly sanitizer=-Zsanitizer=address
+if ! cargo +nightly --version >/dev/null 2>&1; then
+    toolchain=+$(rustup show active-toolchain 2>/dev/null | cut -d' ' -f1)
+    sanitizer=
+fi
+# Where there is no rustup, cargo takes no toolchain either.
+command -v rustup >/dev/null || toolchain=
 
-host="$(rustc +nightly --version --verbose | sed -n 's/^host: //p')"
+# shellcheck disable=SC2086  # an empty toolchain is no argument
+host="$(rustc $toolchain --version --verbose | sed -n 's/^host: //p')"
 # What `cargo fuzz` passes, which so works here too and need not be installed. With --target they
 # bind the targets alone, not build scripts.
 export RUSTFLAGS='-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
  -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table
  -Cllvm-args=-sanitizer-coverage-trace-compares --cfg fuzzing -Cdebug-assertions
- -Coverflow-checks -Ccodegen-units=1 -Zsanitizer=address'
-RUSTFLAGS="${RUSTFLAGS//$'\n'/}"
-cargo +nightly build --release --bins --target "$host" --quiet
+ -Coverflow-checks -Ccodegen-units=1'
+RUSTFLAGS="${RUSTFLAGS//$'\n'/} $sanitizer"
+# shellcheck disable=SC2086
+cargo $toolchain build --release --bins --target "$host" --quiet
 
 if [[ $# -eq 0 ]]; then
     set -- fuzz_targets/*.rs

@@ -46,6 +46,7 @@ needs() {
 		dumpcap         tshark          the recordings and their tests
 		tshark          tshark          the golden tests
 		editcap         tshark          the golden tests
+		c++             g++             the fuzz targets
 		pcap_library    libpcap0.8      replay --filter
 		shellcheck      shellcheck      the check of the shell scripts
 	TABLE

@@ -247,19 +247,6 @@ def test_frames_within_the_mss_are_not_cut() -> None:
 # Checksums
 
 
-def partial(leg: Leg, frame: bytes) -> bytes:
-    """The frame as local traffic leaves it: the TCP checksum is the pseudo-header's sum only."""
-    seen = dissect(frame)
-    at = frame.rindex(struct.pack("!HH", seen.source[1], seen.destination[1]))
-    length = len(frame) - at
-    sources = frame[at - (8 if leg.version == 4 else 32) : at]
-    pseudo = sources + struct.pack("!IHH", length, 0, 6)
-    total = sum(struct.unpack(f"!{len(pseudo) // 2}H", pseudo))
-    while total >> 16:
-        total = (total & 0xFFFF) + (total >> 16)
-    return frame[: at + 16] + total.to_bytes(2, "big") + frame[at + 18 :]
-
-
 @LEGS
 @pytest.mark.parametrize("mode", ["strip", "restore"])
 def test_checksums_left_partial_by_local_traffic_are_completed(leg: Leg, mode: str) -> None:
@@ -272,7 +259,7 @@ def test_checksums_left_partial_by_local_traffic_are_completed(leg: Leg, mode: s
         "s>c [P.] 0:19 ack 46",
         "c>s [P.] 28:46 ack 19",
     ):
-        conversation.driver.push(partial(leg, conversation.frame(line)))
+        conversation.driver.push(leg.frame(conversation.packet(line), partial=True))
     outs = [dissect(frame) for frame in conversation.driver.frames]
     assert len(outs) == 6
     assert [out.faults for out in outs] == [()] * 6
@@ -283,7 +270,7 @@ def test_checksums_left_partial_by_local_traffic_are_completed(leg: Leg, mode: s
 def test_checksums_left_partial_on_a_plain_connection_are_completed(leg: Leg) -> None:
     conversation = unstripped(leg=leg, header=b"", client=bytes(60))
     for line in ("c>s [S]", "s>c [S.] ack 0", "c>s [P.] 0:60 ack 0", "s>c [P.] 0:19 ack 60"):
-        conversation.driver.push(partial(leg, conversation.frame(line)))
+        conversation.driver.push(leg.frame(conversation.packet(line), partial=True))
     conversation.driver.finish()
     assert [dissect(frame).faults for frame in conversation.driver.frames] == [()] * 4
 
@@ -322,10 +309,10 @@ def icmp_about(leg: Leg, from_client: bool, quoted: bytes) -> bytes:
     here, there = (leg.server, leg.client) if from_client else (leg.client, leg.server)
     ether = Ether(src="02:42:ac:10:17:02", dst="02:42:ac:10:17:01")
     if leg.version == 4:
-        error = IP(src=here, dst=there) / ICMP(type=3, code=4, nexthopmtu=1400)
-    else:
-        error = IPv6(src=here, dst=there) / ICMPv6PacketTooBig(mtu=1400)
-    return bytes(ether / error / quoted)
+        return bytes(
+            ether / IP(src=here, dst=there) / ICMP(type=3, code=4, nexthopmtu=1400) / quoted
+        )
+    return bytes(ether / IPv6(src=here, dst=there) / ICMPv6PacketTooBig(mtu=1400) / quoted)
 
 
 def quoted_in(leg: Leg, frame: bytes) -> tuple[bytes, bytes]:

@@ -166,7 +166,8 @@ class Conversation:
             self._segment(from_client, left, right, fate)
 
     def ack(self, from_client: bool) -> None:
-        self._segment(from_client, self.side(from_client).next, None, Fate.ARRIVED)
+        side = self.side(from_client)
+        self._segment(from_client, side.next + side.finished, None, Fate.ARRIVED)
 
     def keepalive(self, from_client: bool, *, garbage: bytes = b"") -> None:
         """A segment just below what was sent, of no byte or one (RFC 9293 §3.8.4)."""

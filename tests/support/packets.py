@@ -112,8 +112,10 @@ class Leg:
     def version(self) -> int:
         return 6 if ":" in self.client else 4
 
-    def tcp(self, packet: Packet) -> bytes:
-        """The segment's bytes, checksum right."""
+    def tcp(self, packet: Packet, *, partial: bool = False) -> bytes:
+        """The segment's bytes, checksum right; `partial`: as local traffic with checksum offload
+        has it, the sum of the pseudo-header only.
+        """
         source, destination, _, _ = _ends(self, packet.from_client)
         ports = (self.client_port, self.server_port)
         if not packet.from_client:
@@ -131,7 +133,8 @@ class Leg:
         )
         segment = head + packet.options + packet.payload
         pseudo = source + destination + struct.pack("!IHH", len(segment), 0, 6)
-        checksum = ones_complement(pseudo + segment)
+        covered = pseudo if partial else pseudo + segment
+        checksum = ones_complement(covered) ^ (0xFFFF if partial else 0)
         return segment[:16] + checksum.to_bytes(2, "big") + segment[18:]
 
     def ip(self, from_client: bool, protocol: int, body: bytes, ident: int = 0) -> bytes:
@@ -186,9 +189,9 @@ class Leg:
             frame += b"\xee" * (60 - len(frame))
         return frame
 
-    def frame(self, packet: Packet) -> bytes:
-        """The frame that carries `packet`."""
-        body = self.tcp(packet)
+    def frame(self, packet: Packet, *, partial: bool = False) -> bytes:
+        """The frame that carries `packet`; for `partial` see `tcp`."""
+        body = self.tcp(packet, partial=partial)
         return self.wrap(packet.from_client, self.ip(packet.from_client, 6, body, packet.ident))
 
     def fragments(self, packet: Packet, size: int) -> list[bytes]:

@@ -188,11 +188,8 @@ impl Config {
                 "at most {MAX_CODECS} codecs and {MAX_RULES} gateways"
             ));
         }
-        let mut codecs = Vec::new();
-        for (at, codec) in spec.codecs.iter().enumerate() {
-            let built = registry::build(codec);
-            codecs.push(built.map_err(|e| ConfigError(format!("codecs[{at}]: {e}")))?);
-        }
+        let codecs =
+            registry::build_all(&spec.codecs).map_err(|e| ConfigError(format!("codecs: {e}")))?;
         let mut rules = Vec::new();
         for (at, gateway) in spec.gateways.iter().enumerate() {
             rules.push(
@@ -251,18 +248,21 @@ fn rule(gateway: &GatewaySpec, codecs: &[AnyCodec]) -> Result<Rule, String> {
 }
 
 fn check_limits(limits: &Limits) -> Result<(), ConfigError> {
+    // The table is reserved whole, as address space: more than this many entries is a mistake.
+    const MOST_ENTRIES: usize = 1 << 24;
+    const MOST: usize = (1 << 30) - 1;
     let counts = [
-        ("connections", limits.connections),
-        ("half_open", limits.half_open),
-        ("hold_packets", limits.hold_packets),
-        ("hold_bytes", limits.hold_bytes),
-        ("hold_total_bytes", limits.hold_total_bytes),
-        ("fragments", limits.fragments),
+        ("connections", limits.connections, MOST_ENTRIES),
+        ("half_open", limits.half_open, MOST_ENTRIES),
+        ("hold_packets", limits.hold_packets, MOST),
+        ("hold_bytes", limits.hold_bytes, MOST),
+        ("hold_total_bytes", limits.hold_total_bytes, MOST),
+        ("fragments", limits.fragments, MOST),
     ];
-    for (name, count) in counts {
-        if !(1..1 << 30).contains(&count) {
+    for (name, count, most) in counts {
+        if !(1..=most).contains(&count) {
             return Err(ConfigError(format!(
-                "limits.{name}: {count} is not in 1..2^30"
+                "limits.{name}: {count} is not in 1..={most}"
             )));
         }
     }
@@ -331,7 +331,7 @@ mod tests {
             ),
             (
                 gateway(good).replace("\"codecs\"", "\"limits\": {\"fragments\": 0}, \"codecs\""),
-                "limits.fragments: 0 is not in 1..2^30",
+                "limits.fragments: 0 is not in 1..=1073741823",
             ),
         ];
         for (json, wanted) in table {

@@ -92,8 +92,9 @@ pub fn to_server(
             blank_auth_options(&segment, frame, meta, stats);
         }
         let seq = segment.seq(frame);
-        let clear = i64::from(connection.boundary());
-        if !connection.is(fact::FAR_PAST) && connection.offset(seq) < clear {
+        // What seems to lie further than a window before the stream is past it by more than 2 GiB.
+        let near = -(1 << 30)..i64::from(connection.boundary());
+        if !connection.is(fact::FAR_PAST) && near.contains(&connection.offset(seq)) {
             return near_header(connection, segment, frame, meta);
         }
         set32(
@@ -187,7 +188,8 @@ fn near_header(
 
     // 4. A packet that had nothing but header bytes leaves if it says something else.
     if taken > 0 && taken == len {
-        let says_more = flags & (flag::SYN | flag::FIN | flag::RST) != 0;
+        let plain = flag::ACK | flag::PSH | flag::URG;
+        let says_more = flags & !plain != 0 || tcp::has_sack(segment.options(frame));
         let acks_new = flags & flag::ACK != 0 && acks_news(connection, segment.ack(frame));
         if !says_more && !acks_new {
             return Stripped::Nothing;
@@ -320,7 +322,9 @@ pub fn to_client(
         } else {
             let offset = connection.offset(ack);
             let boundary = i64::from(connection.boundary());
-            if (1..=boundary).contains(&offset) && acks_headers_only(connection, &segment, frame) {
+            if (1..=boundary).contains(&offset)
+                && acks_headers_only(connection, &segment, frame, offset == boundary)
+            {
                 return Stripped::Acknowledgement;
             }
             if offset >= boundary {
@@ -341,9 +345,14 @@ pub fn to_client(
 
 /// Whether a server's packet, whose acknowledgement lies within the headers or at their end, says
 /// nothing but that. Mapped, it would repeat the acknowledgement of the SYN, and readers take repeats
-/// for loss (RFC 5681 section 2).
+/// for loss (RFC 5681 section 2). Where the server itself repeats it, that is news.
 #[cold]
-fn acks_headers_only(connection: &mut Connection, segment: &Segment, frame: &[u8]) -> bool {
+fn acks_headers_only(
+    connection: &mut Connection,
+    segment: &Segment,
+    frame: &[u8],
+    all: bool,
+) -> bool {
     if connection.is(fact::GENERAL) {
         // Bytes of the application come first there, and are acknowledged with it.
         return false;
@@ -354,15 +363,16 @@ fn acks_headers_only(connection: &mut Connection, segment: &Segment, frame: &[u8
     if is_shut {
         connection.set(fact::ZERO_WINDOW);
     }
-    let options = segment.options(frame);
-    let mut has_sack = false;
-    tcp::each_option(options, |kind, _, _| has_sack |= kind == option::SACK);
     let says_more = segment.payload_len() > 0
         || segment.flags(frame) & !flag::PSH != flag::ACK
         || is_shut
         || was_shut
-        || has_sack;
-    !says_more
+        || tcp::has_sack(segment.options(frame));
+    let repeats = all && connection.is(fact::HEADERS_ACKED);
+    if all && !says_more {
+        connection.set(fact::HEADERS_ACKED);
+    }
+    !says_more && !repeats
 }
 
 /// Changes the options in place, keeping their space, and corrects the checksum.

@@ -24,7 +24,7 @@ pub(super) fn treat(
     stats: &mut Stats,
     out: &mut impl Output,
 ) -> Fate {
-    if connection.is(fact::DROP) {
+    if connection.state == State::Dropped {
         stats.drop(Dropped::Midstream);
         return Fate::Gone;
     }
@@ -48,7 +48,7 @@ pub(super) fn treat(
     // Ethernet padding lies behind the IP packet's end.
     let end = frame.len().min(start + segment.ip.end);
     let mut orig_len = meta.orig_len;
-    if end - start != frame.len() {
+    if end - start != frame.len() || segment.ip.end != was_end {
         let padding = (meta.orig_len as usize).saturating_sub(was_end);
         let taken = was_end - segment.ip.end;
         orig_len = meta.orig_len.saturating_sub((padding + taken) as u32);
@@ -89,7 +89,7 @@ pub(super) fn treat(
             return Fate::Emitted;
         }
     }
-    if start == 0 && end == frame.len() {
+    if start == 0 && end == frame.len() && orig_len == meta.orig_len {
         return Fate::Pass;
     }
     Fate::Rewritten {
@@ -99,8 +99,8 @@ pub(super) fn treat(
     }
 }
 
-/// No path has a maximum segment size below this (RFC 9293 section 3.7.1: 536).
-const MIN_SEGMENT: usize = 500;
+/// No path has a maximum segment size below 536 (RFC 9293 section 3.7.1); options take up to 40 of it.
+const MIN_SEGMENT: usize = 536 - 40;
 
 /// The payload bytes that a segment of this connection may have.
 fn segment_size(connection: &Connection, segment: &Segment, meta: &Meta) -> usize {

@@ -21,7 +21,7 @@ pub struct Segment {
 pub enum Kind {
     /// A whole TCP segment.
     Tcp(Segment),
-    /// A fragment of a TCP or ICMP datagram.
+    /// A fragment of a datagram that is, or may be, TCP.
     Fragment {
         /// The IP header, its fragment field set.
         ip: Ip,
@@ -58,7 +58,7 @@ pub fn parse(frame: &[u8], link_type: Link) -> Kind {
     let vlan = head.vlan;
     if ip.fragment.is_some() {
         return match ip.protocol {
-            protocol::TCP => Kind::Fragment { ip, vlan },
+            protocol::TCP | protocol::DESTINATION => Kind::Fragment { ip, vlan },
             _ => Kind::Other,
         };
     }
