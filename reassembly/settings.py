@@ -31,8 +31,11 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from reassembly.layout import LAYOUT_PRESETS, MAX_LENGTH, Location, layout_problems
 
-BUILTIN_CODECS = ("proxy-v2", "proxy-v1", "sslproxy")
+BUILTIN_CODECS = ("proxy-v2", "proxy-v1")
 """Codecs that need no entry under `codecs`."""
+
+SSLPROXY = "sslproxy"
+"""SSLproxy's line; only the site knows where it stands, so it needs an entry with `position`."""
 
 MAX_COUNT = (1 << 30) - 1
 MAX_SECONDS = 1e8
@@ -152,7 +155,7 @@ class Gateway(_Model):
 
 
 class Codec(_Model):
-    """One entry of `codecs`: a declared layout, or the site's value for a shipped one."""
+    """One entry of `codecs`: a declared layout, or what the site says of a shipped codec."""
 
     magic: str | None = Field(
         default=None, description="the magic bytes, in hex; only for the codec called magic"
@@ -162,6 +165,9 @@ class Codec(_Model):
     )
     layout: list[Any] | None = Field(
         default=None, description="the header's fields in the order in which they are sent"
+    )
+    position: Literal["front", "request", "any"] | None = Field(
+        default=None, description="where SSLproxy's line stands; makes this entry that codec"
     )
     max_length: int | None = Field(
         default=None, ge=1, le=MAX_LENGTH, description="the longest header, in bytes"
@@ -228,7 +234,8 @@ class EngineSettings(_Model):
         min_length=1, description="which legs carry headers, and who is trusted to send them"
     )
     codecs: dict[str, Codec] = Field(
-        default_factory=dict, description="declared layouts, and the value of magic"
+        default_factory=dict,
+        description="declared layouts, the value of magic, sslproxy's position",
     )
     mode: Literal["strip", "restore"] = Field(
         default="strip",
@@ -275,12 +282,12 @@ def problems(settings: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
     codecs = codecs if isinstance(codecs, Mapping) else {}
     for name, codec in codecs.items():
         yield from _codec_problems(str(name), codec)
-    known = [*BUILTIN_CODECS, *map(str, codecs)]
+    known = [*BUILTIN_CODECS, SSLPROXY, *(name for name in map(str, codecs) if name != SSLPROXY)]
     gateways = settings.get("gateways")
     seen: dict[tuple[str, str], int] = {}
     for index, gateway in enumerate(gateways if isinstance(gateways, list) else []):
         if isinstance(gateway, Mapping):
-            yield from _gateway_problems(index, gateway, known, seen)
+            yield from _gateway_problems(index, gateway, known, seen, SSLPROXY in codecs)
 
 
 def _gateway_problems(
@@ -288,6 +295,7 @@ def _gateway_problems(
     gateway: Mapping[str, Any],
     known: list[str],
     seen: dict[tuple[str, str], int],
+    sslproxy: bool,
 ) -> Iterator[tuple[Location, str]]:
     here: Location = ("gateways", index)
     headers = gateway.get("headers")
@@ -301,6 +309,12 @@ def _gateway_problems(
                 where,
                 f"{name} needs the site's own value; add it: "
                 f'codecs: {{{name}: {{magic: "d1e0c0ffee5eedb5"}}}}',
+            )
+        elif name == SSLPROXY and not sslproxy:
+            yield (
+                where,
+                "sslproxy needs to know where its line stands; add it: "
+                "codecs: {sslproxy: {position: request}} for HTTP, {position: front} for all else",
             )
         elif name not in known:
             yield where, f"no codec is called {name!r}{hint(name, known)}"
@@ -338,7 +352,7 @@ def _codec_problems(name: str, codec: object) -> Iterator[tuple[Location, str]]:
         return
     layout, magic = codec.get("layout"), codec.get("magic")
     if name in LAYOUT_PRESETS:
-        for key in ("layout", "encoding", "max_length"):
+        for key in ("layout", "encoding", "max_length", "position"):
             if codec.get(key) not in (None, Codec.model_fields[key].default):
                 yield (
                     (*here, key),
@@ -354,6 +368,17 @@ def _codec_problems(name: str, codec: object) -> Iterator[tuple[Location, str]]:
                 (*here, "magic"),
                 f"{magic!r} is not 8 bytes in hex; for instance d1e0c0ffee5eedb5",
             )
+        return
+    if name == SSLPROXY or codec.get("position") is not None:
+        if codec.get("position") is None:
+            yield (
+                (*here, "position"),
+                "missing; request: behind the first line, as SSLproxy does for HTTP; "
+                "front: before all, as it does for everything else",
+            )
+        for key in ("magic", "encoding", "layout", "max_length"):
+            if codec.get(key) not in (None, Codec.model_fields[key].default):
+                yield (*here, key), "an entry for SSLproxy's line takes position only; take it out"
         return
     if magic is not None:
         yield (
@@ -396,7 +421,7 @@ def engine_config(
             "other": settings.other,
             "superframes": superframes or settings.superframes,
             "codecs": [{"name": name, "kind": name} for name in BUILTIN_CODECS]
-            + [_layout_codec(name, codec) for name, codec in settings.codecs.items()],
+            + [_codec(name, codec) for name, codec in settings.codecs.items()],
             "gateways": [_gateway(gateway) for gateway in settings.gateways],
             "limits": settings.limits.model_dump(),
             "announce": False,
@@ -405,7 +430,9 @@ def engine_config(
     )
 
 
-def _layout_codec(name: str, codec: Codec) -> dict[str, Any]:
+def _codec(name: str, codec: Codec) -> dict[str, Any]:
+    if codec.position is not None:
+        return {"name": name, "kind": SSLPROXY, "position": codec.position}
     if name in LAYOUT_PRESETS:
         fields = LAYOUT_PRESETS[name](codec.magic or "")
     else:

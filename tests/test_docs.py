@@ -16,9 +16,10 @@ from pipeline import cli, config
 from pipeline.demo import Comparison, Side
 from pipeline.summary import OUTCOMES, VERDICTS, Events, Summary
 from reassembly import records
-from reassembly.layout import BINARY_KINDS, NUMBER_ROLES, TEXT_KINDS
+from reassembly.layout import BINARY_KINDS, LAYOUT_PRESETS, NUMBER_ROLES, TEXT_KINDS
 from reassembly.settings import (
     BUILTIN_CODECS,
+    SSLPROXY,
     Codec,
     EngineSettings,
     Gateway,
@@ -139,7 +140,7 @@ def test_allowed_words_are_in_the_documentation() -> None:
     for key in ("mode", "midstream", "other", "superframes"):
         for word in typing.get_args(EngineSettings.model_fields[key].annotation):
             assert f"`{word}`" in section(text, key)
-    for codec in BUILTIN_CODECS:
+    for codec in (*BUILTIN_CODECS, SSLPROXY, *LAYOUT_PRESETS):
         assert f"`{codec}`" in page("codecs.md")
     for word in typing.get_args(EveType):
         assert f"`{word}`" in page("events.md")

@@ -121,6 +121,36 @@ MISTAKES = {
             'put it in quotes: "1234567812345678"'
         ],
     ),
+    "sslproxy without its position": (
+        LEG.replace("proxy-v2", "sslproxy"),
+        [
+            "p.yaml:4: gateways[0].headers[0]: sslproxy needs to know where its line stands; "
+            "add it: codecs: {sslproxy: {position: request}} for HTTP, "
+            "{position: front} for all else"
+        ],
+    ),
+    "sslproxy with an empty entry": (
+        LEG + "codecs: {sslproxy: {}}\n",
+        [
+            "p.yaml:5: codecs.sslproxy.position: missing; request: behind the first line, "
+            "as SSLproxy does for HTTP; front: before all, as it does for everything else"
+        ],
+    ),
+    "no such position": (
+        LEG + "codecs: {sslproxy: {position: back}}\n",
+        ["p.yaml:5: codecs.sslproxy.position: 'back' is not allowed; allowed: front, request, any"],
+    ),
+    "a position and a layout": (
+        LEG + f"codecs: {{mail: {{position: front, layout: {OURS}}}}}\n",
+        [
+            "p.yaml:5: codecs.mail.layout: an entry for SSLproxy's line takes position only; "
+            "take it out"
+        ],
+    ),
+    "a position of magic": (
+        LEG + 'codecs: {magic: {magic: "d1e0c0ffee5eedb5", position: front}}\n',
+        ["p.yaml:5: codecs.magic.position: magic ships with its layout; take this out"],
+    ),
     "settings for a built-in codec": (
         LEG + "codecs: {proxy-v1: {}}\n",
         [

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.marked_yaml import YamlError, parse
@@ -120,6 +120,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(value=st.dictionaries(st.text(max_size=8), VALUES))
 def test_what_pyyaml_writes_is_read_back(value: dict[str, object]) -> None:
     text = yaml.safe_dump(value, allow_unicode=False)
@@ -128,6 +129,7 @@ def test_what_pyyaml_writes_is_read_back(value: dict[str, object]) -> None:
     assert document.problems == []
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="ab:-[]{}&*!|>'\"#,?%@ \n\t01", max_size=60))
 def test_any_text_gives_a_document_or_one_error(text: str) -> None:
     found: YamlError | None = None

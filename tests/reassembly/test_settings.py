@@ -9,6 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from reassembly.settings import Endpoint, EngineSettings, Limits, engine_config, problems
+from tests.support import headers
+from tests.support.driver import Driver
+from tests.support.transcript import Talk
 
 LEG = {"from": "172.16.23.1", "to": "172.16.23.2:9000", "headers": ["proxy-v2"]}
 
@@ -83,6 +86,8 @@ def test_engine_config_is_the_cores_object() -> None:
             "codecs": {
                 "magic": {"magic": "d1e0c0ffee5eedb5"},
                 "ours": {"layout": OURS},
+                "sslproxy": {"position": "request"},
+                "mail": {"position": "front"},
             },
             "mode": "restore",
             "midstream": "drop",
@@ -97,7 +102,6 @@ def test_engine_config_is_the_cores_object() -> None:
         "codecs": [
             {"name": "proxy-v2", "kind": "proxy-v2"},
             {"name": "proxy-v1", "kind": "proxy-v1"},
-            {"name": "sslproxy", "kind": "sslproxy"},
             {
                 "name": "magic",
                 "kind": "layout",
@@ -112,6 +116,8 @@ def test_engine_config_is_the_cores_object() -> None:
                 ],
             },
             {"name": "ours", "kind": "layout", "encoding": "binary", "layout": OURS},
+            {"name": "sslproxy", "kind": "sslproxy", "position": "request"},
+            {"name": "mail", "kind": "sslproxy", "position": "front"},
         ],
         "gateways": [
             {
@@ -159,6 +165,47 @@ OURS = [
     {"ip": "destination"},
     {"u16be": "destination_port"},
 ]
+
+
+FORGED = headers.sslproxy(("6.6.6.6", 6666))
+TRUE = headers.sslproxy()
+HTTP = b"GET / HTTP/1.1\r\n"
+
+
+# Where SSLproxy's line stands, what the client side of the leg carries, and which peer is believed.
+# Without HTTP the line comes first, and what follows is the attacker's; with HTTP the attacker's
+# first line comes first, and he may have copied the format.
+@pytest.mark.parametrize(
+    ("position", "stream", "believed"),
+    [
+        ("request", HTTP + TRUE, "203.0.113.7"),
+        ("request", FORGED + TRUE, "203.0.113.7"),
+        ("request", FORGED + HTTP, None),
+        ("front", TRUE + FORGED, "203.0.113.7"),
+        ("front", HTTP + TRUE, None),
+        ("any", HTTP + TRUE, "203.0.113.7"),
+        ("any", TRUE + HTTP, "203.0.113.7"),
+        # The risk that docs/codecs.md tells of.
+        ("any", FORGED + TRUE, "6.6.6.6"),
+    ],
+)
+def test_the_position_of_sslproxys_line_says_who_is_believed(
+    position: str, stream: bytes, believed: str | None
+) -> None:
+    settings = EngineSettings.model_validate(
+        {
+            "gateways": [{**LEG, "headers": ["sslproxy"]}],
+            "codecs": {"sslproxy": {"position": position}},
+        }
+    )
+    driver = Driver(peeltap_core.Engine(engine_config(settings)))
+    stream += b"Host: decoy\r\n\r\n"
+    talk = Talk(driver, client=stream)
+    for text in ("c>s [S]", "s>c [S.] ack 0", "c>s [.] 0 ack 0", f"c>s [P.] 0:{len(stream)} ack 0"):
+        driver.push(talk.frame(text))
+    driver.finish()
+    [record] = driver.take_records()
+    assert (record["true"] and record["true"]["src_ip"]) == believed
 
 
 @pytest.mark.parametrize("edge", ["least", "most"])
