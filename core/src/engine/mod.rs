@@ -143,7 +143,7 @@ impl Engine {
             self.end_holds(out);
         }
         let fate = match packet::parse(frame, meta.link) {
-            Kind::Tcp(segment) => self.tcp(slot, meta, frame, segment, out),
+            Kind::Tcp(mut segment) => self.tcp(slot, meta, frame, &mut segment, out),
             Kind::Fragment { ip, vlan } => {
                 let (src, dst) = ip.addresses(frame);
                 if self.config.rules.concern(&src, &dst) {
@@ -311,15 +311,15 @@ impl Engine {
         slot: u64,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
-        let (key, from_low) = Key::of(&segment, frame);
+        let (key, from_low) = Key::of(segment, frame);
         let flags = segment.flags(frame);
         let found = self.tracker.find(&key);
         let mut id = match found {
             Some(id) => id,
-            None => match self.admit(key, from_low, &segment, frame, meta.ts, out) {
+            None => match self.admit(key, from_low, segment, frame, meta.ts, out) {
                 Some(id) => id,
                 None => return self.other(),
             },
@@ -333,7 +333,7 @@ impl Engine {
             if is_syn && to_server && again {
                 self.renew(id, segment.seq(frame), meta.ts, out);
             } else if connection.is(fact::EARLIER)
-                && is_of_earlier(connection, &segment, frame, to_server)
+                && is_of_earlier(connection, segment, frame, to_server)
             {
                 return self.earlier(slot, id, to_server, meta, frame, segment, out);
             }
@@ -351,7 +351,7 @@ impl Engine {
         } else if id.is_half_open() && is_answered(connection) {
             id = self.promote(id, out);
         }
-        strip::complete_checksum(&segment, frame, meta, &mut self.stats);
+        strip::complete_checksum(segment, frame, meta, &mut self.stats);
         let connection = self.tracker.get_mut(id);
         let sends = payload > 0 || flags & flag::FIN != 0;
         if to_server && sends && connection.state != State::Unsure {
@@ -362,14 +362,14 @@ impl Engine {
             return self.undecided(slot, id, to_server, meta, frame, segment, out);
         }
         if flags & (flag::FIN | flag::RST) != 0 && !connection.is_closed() {
-            note_end(connection, &segment, frame, to_server);
+            note_end(connection, segment, frame, to_server);
             if connection.is_closed() {
                 self.leave_true_tuple(id);
             }
         }
         let connection = self.tracker.get(id);
         if to_server && payload > 0 && !connection.is(fact::LOOKED) {
-            self.look_for_forgery(id, &segment, frame);
+            self.look_for_forgery(id, segment, frame);
         }
         let Engine {
             tracker,
@@ -400,11 +400,11 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         self.stats.note(Event::EarlierEpoch);
-        strip::complete_checksum(&segment, frame, meta, &mut self.stats);
+        strip::complete_checksum(segment, frame, meta, &mut self.stats);
         let Engine {
             tracker,
             stats,
@@ -423,7 +423,7 @@ impl Engine {
         if to_server {
             earlier.note_client_end(segment.seq(frame).plus(segment.payload_len() as u32));
         }
-        note_end(earlier, &segment, frame, to_server);
+        note_end(earlier, segment, frame, to_server);
         treat(
             earlier, to_server, slot, meta, frame, segment, config, stats, out,
         )

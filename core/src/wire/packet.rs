@@ -23,7 +23,7 @@ pub enum Kind {
     Tcp(Segment),
     /// A fragment of a datagram that is, or may be, TCP.
     Fragment {
-        /// The IP header, its fragment field set.
+        /// The IP header.
         ip: Ip,
         /// VLAN ids.
         vlan: [u16; link::MAX_TAGS],
@@ -56,7 +56,7 @@ pub fn parse(frame: &[u8], link_type: Link) -> Kind {
         return Kind::Malformed;
     };
     let vlan = head.vlan;
-    if ip.fragment.is_some() {
+    if ip.is_fragment {
         return match ip.protocol {
             protocol::TCP | protocol::DESTINATION => Kind::Fragment { ip, vlan },
             _ => Kind::Other,
