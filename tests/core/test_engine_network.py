@@ -11,9 +11,9 @@ from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from tests.core.talks import HEADER, OPEN, REQUEST, STARTED, drive, talk, unstripped, verdict
-from tests.property.strategies import LEG4, LEG6, PAD_DESTINATION, PAD_HOP_BY_HOP, ROUTER_ALERT
 from tests.support.dissect import dissect, internet_sum
 from tests.support.driver import gateway
+from tests.support.legs import LEG4, LEG6, PAD_DESTINATION, PAD_HOP_BY_HOP, ROUTER_ALERT
 from tests.support.packets import FIN, PSH, Leg
 from tests.support.transcript import Talk
 

@@ -10,27 +10,11 @@ from hypothesis import strategies as st
 
 from tests.support import headers
 from tests.support.conversation import Conversation, Disturbance, Fate, disturb
+from tests.support.legs import LEGS
 from tests.support.packets import Leg, Packet
 
 # Stream contents are slices of this: no two places look alike, so a misplaced byte shows.
 _POOL = random.Random(4122).randbytes(1 << 20)
-
-LEG4 = Leg()
-LEG6 = Leg(client="fd00:23::1", server="fd00:23::2")
-PAD_HOP_BY_HOP = (0, b"\x01\x04\0\0\0\0")
-PAD_DESTINATION = (60, b"\x01\x0c" + bytes(12))
-ROUTER_ALERT = bytes.fromhex("94040000")
-
-LEGS = (
-    LEG4,
-    LEG6,
-    LEG4.with_(padded=True),
-    LEG4.with_(vlans=(100,)),
-    LEG6.with_(vlans=(100, 7), padded=True),
-    LEG4.with_(ip_options=ROUTER_ALERT),
-    LEG6.with_(extensions=(PAD_HOP_BY_HOP, PAD_DESTINATION)),
-    *(leg.with_(link=link) for link in ("raw", "sll", "sll2", "null") for leg in (LEG4, LEG6)),
-)
 
 
 @dataclass(frozen=True, slots=True)

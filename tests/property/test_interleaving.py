@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peeltap_core import Engine
 
-from tests.property.strategies import LEG4, Case, Header, conversation, header
+from tests.property.strategies import Case, Header, conversation, header
 from tests.support.conversation import Disturbance, disturb
 from tests.support.driver import Driver, configure
+from tests.support.legs import LEG4
 from tests.support.packets import Leg
 
 PLACES = (

@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 from peeltap_core import Engine
 
 from tests.property import expect
-from tests.property.strategies import FRONTS, LEG4, LEG6, LEGS, Case, Header, cases, content, header
+from tests.property.strategies import FRONTS, Case, Header, cases, content, header
 from tests.support.conversation import Conversation
 from tests.support.dissect import dissect
 from tests.support.driver import Driver, configure, gateway, gateway6
+from tests.support.legs import LEG4, LEG6, LEGS
 
 MODES = pytest.mark.parametrize("mode", ["strip", "restore"])
 

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from peeltap_core import Engine
 
 from tests.property import expect
-from tests.property.strategies import DISTURBANCES, LEG4, LEGS, Case, cases, content, plain_cases
+from tests.property.strategies import DISTURBANCES, Case, cases, content, plain_cases
 from tests.support import headers
 from tests.support.conversation import Conversation, Fate, disturb
 from tests.support.driver import Driver, configure, gateway
+from tests.support.legs import LEG4, LEGS
 from tests.support.packets import Packet
 from tests.support.reassembler import reassemble
 
