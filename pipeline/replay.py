@@ -13,10 +13,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 import peeltap_core
 
@@ -25,7 +24,7 @@ from pipeline.errors import RunError, UsageError
 from pipeline.outputs import Output, open_sink, refuse_clashes
 from pipeline.progress import Progress
 from pipeline.summary import Summary
-from reassembly.settings import engine_config
+from reassembly.engine_config import engine_config
 
 if TYPE_CHECKING:
     from pipeline.events import SuricataStage
@@ -35,8 +34,7 @@ STEP = 65_536
 """Packets between two looks at the terminal; about 20 ms of work."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What the command line asks for."""
 
     inputs: list[str]
@@ -44,7 +42,7 @@ class Request:
     flows: str | None = None
     eve: str | None = None
     suricata: bool = False
-    rules: list[Path] = field(default_factory=list)
+    rules: Sequence[Path] = ()
     mode: Literal["strip", "restore"] | None = None
     superframes: Literal["keep", "segment"] | None = None
     filter: str | None = None
@@ -164,7 +162,7 @@ class _Job:
 
     def _strip(self, clean: str | None) -> None:
         settings = engine_config(
-            self.config,
+            self.config.engine,
             mode=self.request.mode,
             superframes=self.request.superframes,
             records="flows" in self.outputs or self.stage is not None,

@@ -59,7 +59,7 @@ def with_atheris(seconds: int) -> bool:
         sys.stderr.write(text)
         return False
     runs = text.rpartition("stat::number_of_executed_units:")[2].split()
-    print(f"  runs: {runs[0] if runs else '?'}")
+    print(f"fuzz: eve, {seconds} s: {runs[0] if runs else '?'} runs")
     return True
 
 
@@ -107,7 +107,10 @@ def without_atheris(seconds: int) -> bool:
         # Hypothesis tells the end of the time and a real failure together.
         if failures.subgroup(lambda failure: not isinstance(failure, TimeoutError)):
             raise
-    print(f"  runs: {runs}")
+    print(
+        f"fuzz: eve, {seconds} s: {runs} runs, not guided by coverage,"
+        " for atheris is not installed (remedy: make setup)"
+    )
     return True
 
 
@@ -118,10 +121,7 @@ def main() -> int:
         return 0
     seconds = int(sys.argv[1]) if len(sys.argv) > 1 else 10
     if importlib.util.find_spec("atheris") is None:
-        why = "atheris is not installed, so this is not guided by coverage"
-        print(f"fuzz: eve, {seconds} s: {why} (remedy: pip install atheris)", flush=True)
         return 0 if without_atheris(seconds) else 1
-    print(f"fuzz: eve, {seconds} s", flush=True)
     return 0 if with_atheris(seconds) else 1
 
 

@@ -131,6 +131,9 @@ def scripts() -> dict[str, bytes]:
         "untrusted": v2 + handshake(2) + segment(90, tuple_=2) + reply,
         "stranger": v2 + handshake(3) + segment(90, tuple_=3) + bytes((6, 3, 60, 64)),
         "cut-by-snap": v2 + handshake() + segment(90, extras=1 << 11, more=b"\x46") + reply,
+        "length-that-lies": v2
+        + handshake() + segment(9, extras=1 << 12, more=b"\x10\x80\0\0") + segment(60),
+        "clock-leaps": v2 + handshake() + b"\x07\x79" + segment(60) + b"\x07\x7d" + reply,
         "changed": v2 + handshake() + segment(90, extras=1 << 12, more=b"\x2e\x50\x10\x04") + reply,
     }  # fmt: skip
     return made

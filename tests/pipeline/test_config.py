@@ -1,9 +1,12 @@
 """The configuration file: each mistake is led back to its line, and says what is allowed."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.config import Config, load, parse
 from pipeline.errors import ConfigError, UsageError
+from suricata.settings import SuricataSettings
 
 MINIMAL = "gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]\n"
 LEG = """\
@@ -326,15 +329,12 @@ def test_a_config_error_is_wrong_use() -> None:
 
 def test_the_minimal_file_has_the_documented_defaults() -> None:
     config = parse(MINIMAL, "p.yaml")
-    assert (config.mode, config.midstream, config.other, config.superframes) == (
-        "strip",
-        "pass",
-        "pass",
-        "keep",
-    )
-    assert config.gateways[0].required is False
-    assert config.gateways[0].depth == 1
-    assert config.codecs == {}
+    words = [config.engine[key] for key in ("mode", "midstream", "other", "superframes")]
+    assert words == ["strip", "pass", "pass", "keep"]
+    [leg] = config.engine["gateways"]
+    assert (leg["required"], leg["depth"]) == (False, 1)
+    assert config.engine["codecs"] == {}
+    assert config.suricata == SuricataSettings()
 
 
 def test_anchors_are_allowed_and_share_their_lines() -> None:
@@ -344,7 +344,15 @@ def test_anchors_are_allowed_and_share_their_lines() -> None:
         "  - {from: 172.16.23.3, to: 172.16.23.4, headers: *all}\n",
         "p.yaml",
     )
-    assert config.gateways[0].headers == config.gateways[1].headers == ["proxy-v2", "proxy-v1"]
+    first, second = config.engine["gateways"]
+    assert first["headers"] == second["headers"] == ["proxy-v2", "proxy-v1"]
+
+
+def test_a_section_on_suricata_changes_nothing_of_the_engine() -> None:
+    """With it the models read the file, without it plain Python does."""
+    with_it = parse(MINIMAL + "suricata: {rules: [my.rules]}\n", "p.yaml")
+    assert with_it.engine == parse(MINIMAL, "p.yaml").engine
+    assert with_it.beside(Path("/etc/peeltap")).suricata.rules == [Path("/etc/peeltap/my.rules")]
 
 
 def test_anchors_that_multiply_are_an_error() -> None:

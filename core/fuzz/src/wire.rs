@@ -40,7 +40,7 @@ pub fn wire(data: &[u8]) {
     match kind {
         Kind::Tcp(found) => segment(frame, &found),
         Kind::Fragment { ip, .. } => {
-            assert!(ip.fragment.is_some());
+            assert!(ip.is_fragment);
             datagram(frame, ip.l3, &ip);
         }
         Kind::Icmp { ip, .. } => datagram(frame, ip.l3, &ip),
@@ -79,7 +79,7 @@ fn datagram(frame: &[u8], l3: usize, ip: &Ip) {
 fn segment(frame: &[u8], found: &Segment) {
     let ip = &found.ip;
     datagram(frame, ip.l3, ip);
-    assert!(ip.fragment.is_none());
+    assert!(!ip.is_fragment);
     let header = found.payload - ip.l4;
     assert!((20..=60).contains(&header) && header.is_multiple_of(4));
     assert!(found.payload <= frame.len() && found.payload <= ip.end);

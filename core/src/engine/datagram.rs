@@ -61,7 +61,7 @@ impl Engine {
             }
             _ => None,
         };
-        let Some(segment) = tracked else {
+        let Some(mut segment) = tracked else {
             self.stats.held += 1;
             self.let_go(parts, slot, out);
             return Fate::Emitted;
@@ -71,7 +71,7 @@ impl Engine {
             self.stats.merge(Merged::Fragment);
             out.settle(part.slot);
         }
-        match self.tcp(slot, &meta, whole, segment, out) {
+        match self.tcp(slot, &meta, whole, &mut segment, out) {
             Fate::Pass => out.emit(slot, &meta, whole),
             Fate::Rewritten {
                 start,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, VecDeque};
 
 use crate::connection::Ranges;
 use crate::wire::be16;
-use crate::wire::ip::{set16, v4, Fragment, Ip};
+use crate::wire::ip::{set16, v4, Fragment, Ip, FRAGMENT_HEADER};
 #[cfg(test)]
 use crate::wire::put16;
 
@@ -84,7 +84,7 @@ impl Fragments {
         std::mem::take(&mut self.overlaps)
     }
 
-    /// Adds a fragment. `ip.fragment` is set.
+    /// Adds a fragment. `ip.is_fragment` holds.
     pub fn push(
         &mut self,
         slot: u64,
@@ -94,7 +94,7 @@ impl Fragments {
         ip: &Ip,
         vlan: [u16; 2],
     ) -> Joined {
-        let Some(place) = ip.fragment else {
+        let Some(place) = ip.fragment(frame) else {
             return Joined::Waits;
         };
         let (src, dst) = ip.addresses(frame);
@@ -239,9 +239,6 @@ fn join(parts: &[Waiting], overlaps: &mut u64) -> Option<Vec<u8>> {
     }
     Some(whole)
 }
-
-/// Length of IPv6's fragment header.
-const FRAGMENT_HEADER: usize = 8;
 
 #[cfg(test)]
 mod tests {

@@ -118,17 +118,17 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         let flags = segment.flags(frame);
         let connection = self.tracker.get_mut(id);
-        note_end(connection, &segment, frame, to_server);
+        note_end(connection, segment, frame, to_server);
         let is_reset = flags & flag::RST != 0 && connection.is(fact::RST);
         if connection.state == State::Unsure {
             return self.unsure(slot, id, to_server, meta, frame, segment, out);
         }
-        note_mss(self.config.superframes, connection, &segment, frame);
+        note_mss(self.config.superframes, connection, segment, frame);
 
         // 1. The usual case: the first data that comes is the whole header, and nothing waits.
         let connection = self.tracker.get(id);
@@ -246,7 +246,7 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         if to_server && segment.payload_len() > 0 {
@@ -261,8 +261,7 @@ impl Engine {
             // A header follows its handshake at once. Only of a connection that was open before the
             // capture can both be true: its handshake was not seen, and these are its first bytes.
             // Later it is one that was forgotten, and these bytes are the peer's own.
-            let early =
-                self.now.saturating_sub(self.began) <= nanos(self.config.limits.hold_seconds);
+            let early = self.now <= self.early_until;
             if has_header && (early || !trusted) {
                 self.apply(id, decision, segment.captured(frame));
             } else {
@@ -295,7 +294,7 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         let Engine {
@@ -463,9 +462,15 @@ impl Engine {
             let meta = held.meta;
             let frame = &mut held.frame;
             let fate = match packet::parse(frame, meta.link) {
-                Kind::Tcp(segment) => {
-                    self.decided(held.slot, id, held.to_server, &meta, frame, segment, out)
-                }
+                Kind::Tcp(mut segment) => self.decided(
+                    held.slot,
+                    id,
+                    held.to_server,
+                    &meta,
+                    frame,
+                    &mut segment,
+                    out,
+                ),
                 // It was one when it came in; but nothing is lost if that should ever be untrue.
                 _ => Fate::Pass,
             };

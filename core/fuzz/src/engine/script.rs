@@ -18,7 +18,8 @@
 //! | 4    | connection: a whole handshake                                                       |
 //! | 5    | bits 0-3 pieces, 4 reversed, 5 one missing, 6 one twice; a segment: as fragments    |
 //! | 6    | connection and bit 3 direction, bit 4 from a router, 5 wrong sum; quoted bytes; a seq |
-//! | 7    | 0-127: tenths of a second pass; else a frame: length, length on the wire (2 bytes each), bytes |
+//! | 7    | 0-119: tenths of a second pass; 120-123: the clock leaps on, -127: back; else a frame:   |
+//! |      | length, length on the wire (2 bytes each), bytes                                    |
 
 use std::fmt;
 
@@ -158,7 +159,8 @@ pub struct Input {
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let arrow = if self.to_server { "c>s" } else { "s>c" };
-        let (offset, len, millis) = (self.offset, self.len, (self.meta.ts - BEGIN) / MILLI);
+        let (offset, len) = (self.offset, self.len);
+        let millis = self.meta.ts as i64 / MILLI as i64 - BEGIN as i64 / MILLI as i64;
         write!(
             f,
             "{millis} ms, {:?} {arrow} {offset} +{len}, {:?}: ",
@@ -183,6 +185,8 @@ pub struct Script {
     pub limits: Limits,
     pub depth: usize,
     pub streams: [usize; TUPLES.len()],
+    /// Whether the clock is set somewhere.
+    pub leaps: bool,
     pub steps: Vec<Step>,
 }
 
@@ -243,6 +247,7 @@ impl<'a> Player<'a> {
                 limits: LIMITS[setting(1) % LIMITS.len()],
                 depth: 1 + (setting(0) >> 4 & 1),
                 streams: std::array::from_fn(kind),
+                leaps: false,
                 steps: Vec::new(),
             },
             link: LINKS[(setting(2) & 7) % LINKS.len()],
@@ -278,13 +283,26 @@ impl<'a> Player<'a> {
             5 => self.fragments(),
             6 => self.icmp(),
             _ => match self.byte() {
-                tenths @ 0..128 => {
+                tenths @ 0..120 => {
                     self.now += u64::from(tenths) * 100 * MILLI;
                     self.script.steps.push(Step::Advance(self.now));
                 }
+                leap @ 120..128 => self.leap(leap),
                 _ => self.raw(),
             },
         }
+    }
+
+    /// The clock is set: by a minute and a half, a day, a decade, or to somewhere impossible.
+    fn leap(&mut self, leap: u8) {
+        let seconds = [90, 86_400, 300_000_000, 1 << 33][usize::from(leap & 3)];
+        let nanos = seconds * 1000 * MILLI;
+        self.now = if leap < 124 {
+            self.now.saturating_add(nanos).min(u64::MAX / 2)
+        } else {
+            self.now.saturating_sub(nanos)
+        };
+        self.script.leaps = true;
     }
 
     /// A frame of the script's own bytes.
