@@ -117,10 +117,10 @@ pub fn ip(
     let place = |(offset, more): (usize, bool)| (offset as u16, more);
     if src.len() == 4 {
         let header = if extended { 24 } else { 20 };
-        let word = fragment
-            .map(place)
-            .map_or(0x4000, |(offset, more)| offset / 8 | u16::from(more) << 13);
-        let mut packet = vec![0x40 | header / 4, 0];
+        let word = fragment.map(place).map_or(0x4000, |(offset, more)| {
+            (offset / 8) | (u16::from(more) << 13)
+        });
+        let mut packet = vec![0x40 | (header / 4), 0];
         packet.extend((u16::from(header) + body.len() as u16).to_be_bytes());
         packet.extend(id.to_be_bytes());
         packet.extend(word.to_be_bytes());

@@ -115,10 +115,9 @@ pub static STREAMS: LazyLock<Vec<Stream>> = LazyLock::new(|| {
         stream
     };
     let at = REQUEST.len();
-    let behind_request = Stream {
-        front: [REQUEST, &ssl, HOST].concat(),
-        headers: vec![at..at + ssl.len()],
-    };
+    let mut behind_request = front(&[]);
+    behind_request.front = [REQUEST, &ssl, HOST].concat();
+    behind_request.headers.push(at..at + ssl.len());
     let mut malformed = front(&[&broken]);
     malformed.headers.clear();
     vec![
