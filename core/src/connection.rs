@@ -285,6 +285,12 @@ impl Connection {
         self.extra.as_mut()?.hold.as_mut()
     }
 
+    /// The connection that used the same 5-tuple before, if it is still remembered.
+    #[must_use]
+    pub fn earlier(&self) -> Option<&Connection> {
+        self.extra.as_ref()?.earlier.as_deref()
+    }
+
     /// Gives memory back that is not needed any more.
     pub fn trim(&mut self) {
         if self.extra.as_ref().is_some_and(|extra| extra.is_empty()) {

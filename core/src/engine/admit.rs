@@ -128,27 +128,18 @@ impl Engine {
         }
         new.rule = old.rule;
         new.epoch = old.epoch.saturating_add(1);
-        let mut old = std::mem::replace(old, new);
-        if let Some(spared) = spared {
+        let old = std::mem::replace(old, new);
+        let earlier = if spared.is_some() || old.state.is_undecided() {
+            self.retire(&old, Some(old.last_seen()));
+            spared
+        } else {
+            Some(Box::new(old))
+        };
+        if let Some(earlier) = earlier {
             let new = self.tracker.get_mut(id);
             new.set(fact::EARLIER);
-            new.extra_mut().earlier = Some(spared);
-            if old.state.is_undecided() {
-                self.stats.decide(old.state.verdict());
-            }
-            let end = old.last_seen();
-            self.record(&mut old, Some(end));
-            return;
+            new.extra_mut().earlier = Some(earlier);
         }
-        if old.state.is_undecided() {
-            self.stats.decide(old.state.verdict());
-            let end = old.last_seen();
-            self.record(&mut old, Some(end));
-            return;
-        }
-        let new = self.tracker.get_mut(id);
-        new.set(fact::EARLIER);
-        new.extra_mut().earlier = Some(Box::new(old));
     }
 
     /// Remembers that a restored connection uses its true 5-tuple.
@@ -183,7 +174,8 @@ impl Engine {
         }
     }
 
-    fn free_true_tuple(&mut self, key: Key) {
+    /// One connection less uses a true 5-tuple.
+    pub(super) fn free_true_tuple(&mut self, key: Key) {
         if let Entry::Occupied(mut entry) = self.true_tuples.entry(key) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
@@ -194,7 +186,7 @@ impl Engine {
 }
 
 /// The key under which a restored connection's packets leave.
-fn true_key(connection: &Connection) -> Option<Key> {
+pub(super) fn true_key(connection: &Connection) -> Option<Key> {
     if !connection.is(fact::RESTORE) || connection.state != State::Stripped {
         return None;
     }

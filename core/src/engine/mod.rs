@@ -63,10 +63,12 @@ pub struct Engine {
     now: Nanos,
     /// A time far from it, which the last packet had.
     doubted: Option<Nanos>,
+    /// Whether the clock stepped, so that nobody knows how long fragments have waited.
+    fragments_ageless: bool,
     /// Where the clock last stepped to.
     stepped: Nanos,
-    /// The first packet's time.
-    began: Nanos,
+    /// Until when a connection may have begun before the first packet; 0 once the clock stepped.
+    early_until: Nanos,
     /// When entries are next looked at for expiry.
     next_sweep: Nanos,
     since_sweep: u32,
@@ -106,8 +108,9 @@ impl Engine {
             stamp: 0,
             now: 0,
             doubted: None,
+            fragments_ageless: false,
             stepped: 0,
-            began: 0,
+            early_until: 0,
             next_sweep: 0,
             since_sweep: 0,
             true_tuples: HashMap::new(),
@@ -268,17 +271,22 @@ impl Engine {
             Some(doubted) => doubted.abs_diff(ts) <= FAR,
             None => false,
         };
-        if is_first {
-            self.began = ts;
-        } else if !agreed {
+        if !is_first && !agreed {
             return;
         }
+        let early = nanos(self.config.limits.hold_seconds);
+        self.early_until = if is_first {
+            ts.saturating_add(early)
+        } else {
+            0
+        };
         for deadline in &mut self.deadlines {
             deadline.at = ts.saturating_add(deadline.at.saturating_sub(self.now));
         }
         self.now = ts;
         self.doubted = None;
         self.stepped = ts;
+        self.fragments_ageless = !is_first;
         self.next_sweep = ts;
     }
 
@@ -330,7 +338,12 @@ impl Engine {
         if found.is_some() {
             let is_syn = flags & (flag::SYN | flag::ACK) == flag::SYN;
             let again = segment.seq(frame) != connection.isn || connection.is(fact::RST);
-            if is_syn && to_server && again {
+            let is_earlier = connection
+                .earlier()
+                .is_some_and(|earlier| earlier.isn == segment.seq(frame));
+            if is_syn && to_server && again && is_earlier {
+                return self.earlier(slot, id, to_server, meta, frame, segment, out);
+            } else if is_syn && to_server && again {
                 self.renew(id, segment.seq(frame), meta.ts, out);
             } else if connection.is(fact::EARLIER)
                 && is_of_earlier(connection, segment, frame, to_server)
@@ -348,7 +361,7 @@ impl Engine {
                 connection.set(fact::SYN_ACK);
                 connection.client_ack = segment.seq(frame);
             }
-        } else if id.is_half_open() && is_answered(connection) {
+        } else if id.is_half_open() && flags & flag::RST == 0 && is_answered(connection) {
             id = self.promote(id, out);
         }
         strip::complete_checksum(segment, frame, meta, &mut self.stats);
@@ -423,10 +436,17 @@ impl Engine {
         if to_server {
             earlier.note_client_end(segment.seq(frame).plus(segment.payload_len() as u32));
         }
+        let was_closed = earlier.is_closed();
         note_end(earlier, segment, frame, to_server);
-        treat(
+        let ends_now = !was_closed && earlier.is_closed();
+        let freed = admit::true_key(earlier).filter(|_| ends_now);
+        let fate = treat(
             earlier, to_server, slot, meta, frame, segment, config, stats, out,
-        )
+        );
+        if let Some(key) = freed {
+            self.free_true_tuple(key);
+        }
+        fate
     }
 
     /// An ICMP message: mapped if it quotes a tracked packet.
@@ -471,11 +491,13 @@ impl Engine {
         self.since_sweep = 0;
         self.next_sweep = self.now.saturating_add(SWEEP_NANOS);
         let limits = self.config.limits;
-        self.release_fragments(
-            self.now.saturating_sub(nanos(limits.fragment_seconds)),
-            u64::MAX,
-            out,
-        );
+        let age = nanos(limits.fragment_seconds);
+        let since = if std::mem::take(&mut self.fragments_ageless) {
+            Nanos::MAX
+        } else {
+            self.now.saturating_sub(age)
+        };
+        self.release_fragments(since, u64::MAX, out);
         let (idle, half, closed) = (
             nanos(limits.idle_seconds),
             nanos(limits.half_open_seconds),
@@ -522,15 +544,23 @@ impl Engine {
             self.give_up(id, u64::MAX, out);
         }
         self.drop_earlier(id);
-        let mut connection = self.tracker.remove(id);
+        let connection = self.tracker.remove(id);
+        let end = ended.then(|| connection.last_seen());
+        self.retire(&connection, end);
+    }
+
+    /// The end of what is remembered of a connection: its verdict, if it never had one, and its
+    /// record.
+    fn retire(&mut self, connection: &Connection, end: Option<Nanos>) {
         if connection.state.is_undecided() {
             self.stats.decide(connection.state.verdict());
         }
         if !connection.is_closed() {
-            self.forget_true_tuple(&connection);
+            self.forget_true_tuple(connection);
         }
-        let end = ended.then(|| connection.last_seen());
-        self.record(&mut connection, end);
+        if self.config.records {
+            record::write(&mut self.records, connection, &self.config.codecs, end);
+        }
     }
 
     /// Makes the record of a connection's earlier epoch and forgets it.
@@ -544,18 +574,8 @@ impl Engine {
             .extra
             .as_mut()
             .and_then(|extra| extra.earlier.take());
-        if let Some(mut earlier) = earlier {
-            let end = earlier.last_seen();
-            if !earlier.is_closed() {
-                self.forget_true_tuple(&earlier);
-            }
-            self.record(&mut earlier, Some(end));
-        }
-    }
-
-    fn record(&mut self, connection: &mut Connection, end: Option<Nanos>) {
-        if self.config.records {
-            record::write(&mut self.records, connection, &self.config.codecs, end);
+        if let Some(earlier) = earlier {
+            self.retire(&earlier, Some(earlier.last_seen()));
         }
     }
 }

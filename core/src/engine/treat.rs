@@ -51,7 +51,12 @@ pub(super) fn treat(
     if end - start != frame.len() || segment.ip.end != was_end {
         let padding = (meta.orig_len as usize).saturating_sub(was_end);
         let taken = was_end - segment.ip.end;
-        orig_len = meta.orig_len.saturating_sub((padding + taken) as u32);
+        // A length that lies may count bytes that never were.
+        let least = (end - start) as u32;
+        orig_len = meta
+            .orig_len
+            .saturating_sub((padding + taken) as u32)
+            .max(least);
     }
 
     let restores = connection.is(fact::RESTORE) && connection.state == State::Stripped;

@@ -261,8 +261,7 @@ impl Engine {
             // A header follows its handshake at once. Only of a connection that was open before the
             // capture can both be true: its handshake was not seen, and these are its first bytes.
             // Later it is one that was forgotten, and these bytes are the peer's own.
-            let early =
-                self.now.saturating_sub(self.began) <= nanos(self.config.limits.hold_seconds);
+            let early = self.now <= self.early_until;
             if has_header && (early || !trusted) {
                 self.apply(id, decision, segment.captured(frame));
             } else {

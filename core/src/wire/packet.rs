@@ -58,7 +58,9 @@ pub fn parse(frame: &[u8], link_type: Link) -> Kind {
     let vlan = head.vlan;
     if ip.is_fragment {
         return match ip.protocol {
-            protocol::TCP | protocol::DESTINATION => Kind::Fragment { ip, vlan },
+            protocol::TCP => Kind::Fragment { ip, vlan },
+            // What follows the options is known when the datagram is whole.
+            protocol::DESTINATION if ip.v6 => Kind::Fragment { ip, vlan },
             _ => Kind::Other,
         };
     }
