@@ -5,7 +5,8 @@
                        ├─ enrich ──> reassembly.store, suricata.streams
                        └─ demo ────> replay, and Suricata without it
 
-`config` checks the file that says what to do, with the line of each mistake (`marked_yaml`);
+`config` reads the file that says what to do, `config_check` says what is wrong with it, with the
+line of each mistake (`marked_yaml`);
 `outputs` sees to it that a file never looks whole before it is; `summary`, `demo_view` and
 `progress` are what a person sees, `errors` what a person is told.
 """

@@ -4,40 +4,51 @@
 
     FILE:LINE: key: what is wrong; what is allowed
 
-The models live with the packages that use them (`reassembly.settings`, `suricata.settings`); this
-module puts them together and leads each mistake back to its line.
+A file in which all is right, and that says nothing of Suricata, is read in plain Python
+(`reassembly.engine_config`); any other goes through the models (`pipeline.config_check`).
 """
 
 from __future__ import annotations
 
-import types
-import typing
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-
-from pydantic import BaseModel, Field, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from pipeline import marked_yaml
 from pipeline.errors import ConfigError
-from reassembly.settings import EngineSettings, hint, problems
-from suricata.settings import SuricataSettings
+from reassembly import engine_config
 
-LATER_SECTIONS = ("capture", "tap", "sinks", "workers", "metrics")
-"""Sections of the live service, which this release does not have."""
-
-_REMEDIES = {
-    "gateways": "name the legs that carry headers: gateways: "
-    "[{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]",
-}
+if TYPE_CHECKING:
+    from suricata.settings import SuricataSettings
 
 
-class Config(EngineSettings):
-    """The whole file."""
+class Config:
+    """The whole file: `engine` as `reassembly.engine_config.read` gives it, and Suricata's part."""
 
-    suricata: SuricataSettings = Field(
-        default_factory=SuricataSettings, description="how Suricata is run"
-    )
+    def __init__(self, engine: dict[str, Any], suricata: SuricataSettings | None = None) -> None:
+        self.engine = engine
+        self._suricata = suricata
+
+    @property
+    def mode(self) -> str:
+        """`strip` or `restore`."""
+        mode: str = self.engine["mode"]
+        return mode
+
+    @property
+    def suricata(self) -> SuricataSettings:
+        """How Suricata is run; its defaults where the file has no such section."""
+        if self._suricata is None:
+            from suricata.settings import SuricataSettings
+
+            self._suricata = SuricataSettings()
+        return self._suricata
+
+    def beside(self, directory: Path) -> Config:
+        """Take relative names of files as relative to `directory`."""
+        if self._suricata is None or not self._suricata.rules:
+            return self
+        rules = [directory / one for one in self._suricata.rules]
+        return Config(self.engine, self._suricata.model_copy(update={"rules": rules}))
 
 
 def load(path: str | Path) -> Config:
@@ -51,12 +62,8 @@ def load(path: str | Path) -> Config:
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: not UTF-8 text"]) from None
-    config = parse(text, str(path))
     # Files that a configuration names lie beside it, wherever peeltap was started.
-    rules = [Path(path).parent / one for one in config.suricata.rules]
-    return config.model_copy(
-        update={"suricata": config.suricata.model_copy(update={"rules": rules})}
-    )
+    return parse(text, str(path)).beside(Path(path).parent)
 
 
 def parse(text: str, name: str) -> Config:
@@ -68,17 +75,22 @@ def parse(text: str, name: str) -> Config:
     found = [(problem.line, problem.path, problem.text) for problem in document.problems]
     data = {} if document.value is None else document.value
     if not isinstance(data, dict):
-        found.append((1, (), f"must be a mapping with the key gateways, not {_kind(data)}"))
+        from pipeline.config_check import kind_of
+
+        found.append((1, (), f"must be a mapping with the key gateways, not {kind_of(data)}"))
         raise ConfigError([_message(name, *problem) for problem in found])
-    try:
-        config = Config.model_validate(data)
-    except ValidationError as error:
-        for path, what in _explain(error, data):
-            found.append((document.line(path), path, what))
-    if found:
+    engine = engine_config.read(data) if not found else None
+    if engine is not None:
+        return Config(engine)
+    from pipeline import config_check
+
+    checked = config_check.check(data)
+    if isinstance(checked, list):
+        found += [(document.line(path), path, what) for path, what in checked]
+    if found or isinstance(checked, list):
         found = list(dict.fromkeys(found))
         raise ConfigError([_message(name, *problem) for problem in sorted(found, key=_order)])
-    return config
+    return Config(*checked)
 
 
 def _order(problem: tuple[int, marked_yaml.Path, str]) -> tuple[int, str]:
@@ -94,140 +106,3 @@ def _dotted(path: marked_yaml.Path) -> str:
     for step in path:
         text += f"[{step}]" if isinstance(step, int) else f".{step}" if text else step
     return text
-
-
-def _explain(
-    error: ValidationError, data: dict[str, Any]
-) -> Iterator[tuple[marked_yaml.Path, str]]:
-    """Give each of pydantic's findings a place and our words; then what only shows in the whole."""
-    whole = False
-    for item in error.errors(include_url=False):
-        whole = whole or item["type"] == "setting"
-        yield _place(item["loc"], data), _words(item)
-    if not whole:
-        # The model's own check of the whole runs only when every part is right.
-        yield from problems(data)
-
-
-def _place(location: tuple[int | str, ...], data: Any) -> marked_yaml.Path:
-    """Keep the steps that are in the file (pydantic adds names of union members), and the last."""
-    path: list[int | str] = []
-    for at, step in enumerate(location):
-        inside = (isinstance(data, dict) and step in data) or (
-            isinstance(data, list) and isinstance(step, int) and step < len(data)
-        )
-        if inside:
-            data = data[step]
-        elif at < len(location) - 1 or not isinstance(data, dict):
-            continue
-        path.append(step)
-    return tuple(path)
-
-
-def _words(item: Any) -> str:
-    """Say one pydantic error as: what is wrong; what is allowed."""
-    kind, value, context = item["type"], item["input"], item.get("ctx", {})
-    location = item["loc"]
-    match kind:
-        case "extra_forbidden":
-            return _unknown_key(location)
-        case "missing":
-            return f"missing; {_REMEDIES.get(str(location[-1])) or _description(location)}"
-        case "setting":
-            return str(context["text"])
-        case "value_error":
-            return str(context["error"])
-        case "literal_error" | "enum":
-            allowed = context["expected"].replace("'", "").replace(" or ", ", ")
-            return f"{_shown(value)} is not allowed; allowed: {allowed}"
-        case "greater_than_equal":
-            return f"{_shown(value)} is too small; at least {context['ge']}"
-        case "greater_than":
-            return f"{_shown(value)} is too small; more than {context['gt']:g}"
-        case "less_than_equal":
-            return f"{_shown(value)} is too large; at most {context['le']:g}"
-        case "too_short":
-            return f"is empty; at least {context['min_length']} needed"
-        case "string_type":
-            quote = f'; put it in quotes: "{value}"' if isinstance(value, int | float) else ""
-            return f"must be text, not {_kind(value)}{quote}"
-        case "int_type" | "int_parsing" | "int_from_float":
-            return f"must be a whole number, not {_shown(value)}"
-        case "float_type" | "float_parsing":
-            return f"must be a number, not {_shown(value)}"
-        case "bool_type" | "bool_parsing":
-            return f"must be true or false, not {_shown(value)}"
-        case "list_type" | "tuple_type":
-            return f"must be a list, not {_kind(value)}"
-        case "dict_type" | "model_type" | "model_attributes_type":
-            return f"must be a mapping of keys to values, not {_kind(value)}"
-        case "finite_number":
-            return f"must be a finite number, not {_shown(value)}"
-        case _:
-            return str(item["msg"])
-
-
-def _unknown_key(location: tuple[int | str, ...]) -> str:
-    key = str(location[-1])
-    if len(location) == 1 and key in LATER_SECTIONS:
-        return "belongs to the live service, which this release does not have; take it out"
-    model = _model_at(location[:-1])
-    allowed = [field.alias or name for name, field in model.model_fields.items()] if model else []
-    return f"unknown key{hint(key, allowed)}"
-
-
-def _description(location: tuple[int | str, ...]) -> str:
-    model = _model_at(location[:-1])
-    for name, field in model.model_fields.items() if model else ():
-        if location[-1] in (name, field.alias):
-            return str(field.description)
-    return "it is needed"
-
-
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """Follow a location from `Config` to the model that holds it."""
-    kind: Any = Config
-    for step in location:
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            fields = {field.alias or name: field for name, field in kind.model_fields.items()}
-            if step not in fields:
-                return None
-            kind = fields[str(step)].annotation
-        else:
-            arguments = typing.get_args(kind)
-            kind = arguments[-1] if arguments else None
-        kind = _without_none(kind)
-    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
-
-
-def _without_none(kind: Any) -> Any:
-    """Take `None` off a union of one type and None."""
-    if typing.get_origin(kind) in (typing.Union, types.UnionType):
-        members = [one for one in typing.get_args(kind) if one is not types.NoneType]
-        return members[0] if len(members) == 1 else kind
-    return kind
-
-
-def _kind(value: object) -> str:
-    match value:
-        case None:
-            return "empty"
-        case bool():
-            return str(value).lower()
-        case int() | float():
-            return f"the number {value}"
-        case str():
-            return "text"
-        case list():
-            return "a list"
-        case _:
-            return "a mapping"
-
-
-def _shown(value: object) -> str:
-    """Show a value as a person wrote it, cut where it is long."""
-    if isinstance(value, str):
-        return repr(value if len(value) <= 60 else value[:57] + "...")
-    if isinstance(value, bool | None) or not isinstance(value, int | float):
-        return _kind(value)
-    return str(value)

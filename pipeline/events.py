@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.errors import RunError
@@ -21,9 +22,9 @@ from suricata.streams import EnrichError, Report, enrich_file
 class SuricataStage:
     """One run of Suricata and the correction of its events; `store` takes the flow records."""
 
-    def __init__(self, settings: SuricataSettings, rules: list[Path], summary: Summary) -> None:
+    def __init__(self, settings: SuricataSettings, rules: Sequence[Path], summary: Summary) -> None:
         """Raises RunError if there is no Suricata to run or a rule file is absent."""
-        self._settings = settings.model_copy(update={"rules": rules}) if rules else settings
+        self._settings = settings.model_copy(update={"rules": list(rules)}) if rules else settings
         self._summary = summary
         for path in self._settings.rules:
             if not path.is_file():

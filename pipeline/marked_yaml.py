@@ -11,7 +11,6 @@ A file is bounded in size, depth and number of values, so that anchors which mul
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 import yaml
@@ -34,13 +33,13 @@ class YamlError(Exception):
         self.path = path
 
 
-@dataclass
 class Document:
     """The plain values, and the line of every key and list entry."""
 
-    value: Any
-    lines: dict[Path, int] = field(default_factory=dict)
-    problems: list[YamlError] = field(default_factory=list)
+    def __init__(self, value: Any) -> None:
+        self.value = value
+        self.lines: dict[Path, int] = {}
+        self.problems: list[YamlError] = []
 
     def line(self, path: Path) -> int:
         """Give the line of `path`, or of the nearest thing around it that is in the file."""

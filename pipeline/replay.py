@@ -13,10 +13,9 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal
+from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
 
 import peeltap_core
 
@@ -25,18 +24,17 @@ from pipeline.errors import RunError, UsageError
 from pipeline.outputs import Output, open_sink, refuse_clashes
 from pipeline.progress import Progress
 from pipeline.summary import Summary
-from reassembly.settings import engine_config
+from reassembly.engine_config import engine_config
 
 if TYPE_CHECKING:
-    from pipeline.capture_filter import Instruction
     from pipeline.events import SuricataStage
+    from reassembly.capture_filter import Instruction
 
 STEP = 65_536
 """Packets between two looks at the terminal; about 20 ms of work."""
 
 
-@dataclass(frozen=True)
-class Request:
+class Request(NamedTuple):
     """What the command line asks for."""
 
     inputs: list[str]
@@ -44,7 +42,7 @@ class Request:
     flows: str | None = None
     eve: str | None = None
     suricata: bool = False
-    rules: list[Path] = field(default_factory=list)
+    rules: Sequence[Path] = ()
     mode: Literal["strip", "restore"] | None = None
     superframes: Literal["keep", "segment"] | None = None
     filter: str | None = None
@@ -117,9 +115,7 @@ class _Job:
         self.outputs = {what: Output(name) for what, name in named.items() if name is not None}
         # What can be wrong is said before the long part.
         if request.filter is not None:
-            from pipeline.capture_filter import compile_filter
-
-            self.programs = compile_filter(request.filter)
+            self.programs = _compiled(request.filter)
         if request.suricata:
             from pipeline.events import SuricataStage
 
@@ -166,7 +162,7 @@ class _Job:
 
     def _strip(self, clean: str | None) -> None:
         settings = engine_config(
-            self.config,
+            self.config.engine,
             mode=self.request.mode,
             superframes=self.request.superframes,
             records="flows" in self.outputs or self.stage is not None,
@@ -215,6 +211,18 @@ class _Job:
                 with Path(clean.work).open("rb") as source:
                     shutil.copyfileobj(source, sink, 1 << 20)
         self._finish("capture")
+
+
+def _compiled(expression: str) -> dict[int, list[Instruction]]:
+    """Compile `--filter`; a wrong expression is wrong use, a libpcap that is absent is not."""
+    from reassembly.capture_filter import FilterError, LibpcapAbsentError, compile_filters
+
+    try:
+        return compile_filters(expression)
+    except LibpcapAbsentError as error:
+        raise RunError(str(error)) from None
+    except FilterError as error:
+        raise UsageError(f"--filter {error}") from None
 
 
 @contextlib.contextmanager

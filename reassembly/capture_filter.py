@@ -25,7 +25,15 @@ _NETMASK_UNKNOWN = 0xFFFFFFFF
 
 
 class FilterError(ValueError):
-    """The expression is wrong, or libpcap is not there; the text says which and what to do."""
+    """An expression cannot be compiled.
+
+    FilterError             the expression is wrong; the text has libpcap's own words
+    └── LibpcapAbsentError  libpcap is not installed; the text says what to install
+    """
+
+
+class LibpcapAbsentError(FilterError):
+    """There is no libpcap to compile with."""
 
 
 class _Instruction(ctypes.Structure):
@@ -64,7 +72,9 @@ def _library() -> ctypes.CDLL:
         library.pcap_close.argtypes = (ctypes.c_void_p,)
         library.pcap_close.restype = None
         return library
-    raise FilterError("a capture filter needs libpcap, which is not installed; Debian: libpcap0.8")
+    raise LibpcapAbsentError(
+        "a capture filter needs libpcap, which is not installed; on Debian: libpcap0.8"
+    )
 
 
 def _names() -> Iterator[str]:
@@ -80,21 +90,21 @@ def compile_filter(
     """Compile `expression` (pcap-filter(7)) for frames of one LINKTYPE_ value.
 
     Raises FilterError with libpcap's own words where the expression is wrong or does not fit the
-    link type, and where libpcap is not installed.
+    link type, LibpcapAbsentError where libpcap is not installed.
     """
     library = _library()
     if "\0" in expression:
-        raise FilterError(f"filter {expression!r}: a NUL cannot be in it")
+        raise FilterError(f"{expression!r}: a NUL cannot be in it")
     handle = library.pcap_open_dead(_DLT.get(link_type, link_type), snaplen)
     if not handle:
-        raise FilterError(f"libpcap cannot filter frames of link type {link_type}")
+        raise FilterError(f"{expression!r}: libpcap knows no link type {link_type}")
     program = _Program()
     try:
         if library.pcap_compile(
             handle, ctypes.byref(program), expression.encode(), 1, _NETMASK_UNKNOWN
         ):
             reason = library.pcap_geterr(handle).decode(errors="replace")
-            raise FilterError(f"filter {expression!r}: {reason}")
+            raise FilterError(f"{expression!r}: {reason}")
         try:
             found = program.instructions[: program.length]
             return [(one.code, one.jt, one.jf, one.k) for one in found]
@@ -111,13 +121,15 @@ def compile_filters(expression: str) -> dict[int, list[Instruction]]:
     differ. An expression may not fit all of them (`ether host` has no meaning for raw IP); one that
     fits none is wrong.
 
-    Raises FilterError.
+    Raises FilterError as Ethernet's, which says most; LibpcapAbsentError.
     """
     programs: dict[int, list[Instruction]] = {}
     first: FilterError | None = None
     for link_type in LINK_TYPES:
         try:
             programs[link_type] = compile_filter(expression, link_type)
+        except LibpcapAbsentError:
+            raise
         except FilterError as error:
             first = first or error
     if not programs and first is not None:

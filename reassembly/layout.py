@@ -11,18 +11,17 @@ content; further keys are options.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final, TypeGuard
+
+from reassembly.presets import MAX_LENGTH
 
 Location = tuple[str | int, ...]
 """Keys and list positions, from the layout's own top."""
 
 Problem = tuple[Location, str]
-
-MAX_LENGTH: Final = 65_551
-"""The longest header of any layout, in bytes: as many as proxy-v2 can be long."""
 
 TOKEN_MAX: Final = 64
 NUMBER_WIDTHS: Final = {"u8": 1, "u16be": 2, "u16le": 2, "u32be": 4, "u32le": 4}
@@ -53,21 +52,6 @@ NUMBER_ROLES: Final = {
 """The roles of a number, and the options of each."""
 
 _HEX: Final = re.compile(r"(?:[0-9a-fA-F]{2})+")
-
-
-def _magic(value: str) -> list[dict[str, Any]]:
-    return [
-        {"bytes": value},
-        {"u8": "family"},
-        {"ip": "peer"},
-        {"u16be": "peer_port"},
-        {"ip": "destination"},
-        {"u16be": "destination_port"},
-    ]
-
-
-LAYOUT_PRESETS: Final[Mapping[str, Callable[[str], list[dict[str, Any]]]]] = {"magic": _magic}
-"""Layouts that ship, by name; each is made from the site's own value."""
 
 
 class _WrongError(Exception):

@@ -1,23 +1,14 @@
-"""What the operator says of the proxied legs, and the engine's configuration made from it.
+"""The models of the `gateways`, `codecs`, `limits` and mode keys of the configuration file.
 
-The models here are the `gateways`, `codecs`, `limits` and mode keys of the configuration file.
-`EngineSettings` holds them all; `engine_config` turns them into the JSON object that
-`peeltap_core.Engine` and `peeltap_core.Replay` take.
-
-Pydantic checks each value by itself. What only shows when values are seen together (a header name
-that no codec has, a layout whose fields do not fit) is found by `problems`, which also works on a
-half-valid mapping, so that an operator sees every mistake at once.
+`EngineSettings` holds them all. Pydantic checks each value by itself and says what is wrong with
+it; `reassembly.rules` finds what only shows when values are seen together. A file in which all is
+right is read without them, by `reassembly.engine_config`, which says the same of it.
 """
 
 from __future__ import annotations
 
-import ipaddress
-import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-import orjson
 from pydantic import (
     BaseModel,
     ConfigDict,
@@ -29,88 +20,9 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from reassembly.layout import LAYOUT_PRESETS, MAX_LENGTH, Location, layout_problems
-
-BUILTIN_CODECS = ("proxy-v2", "proxy-v1", "sslproxy")
-"""Codecs that need no entry under `codecs`."""
-
-MAX_COUNT = (1 << 30) - 1
-MAX_SECONDS = 1e8
-"""What the core takes at most as a limit."""
-
-MAX_CONNECTIONS = 1 << 24
-"""The core reserves room for all of them at once: 2.4 GB of address space for so many."""
-
-_MAGIC = re.compile(r"[0-9a-fA-F]{16}")
-_CODEC_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,31}")
-
-_ENDPOINT_FORMS = (
-    "an address or a network, with or without a port: 172.16.23.1, 172.16.23.0/24, "
-    "172.16.23.1:9000, fd00::1, fd00::/64, [fd00::1]:9000"
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Endpoint:
-    """One end of a proxied leg: a network in CIDR form, and a port or None for any port."""
-
-    network: str
-    port: int | None = None
-
-    @classmethod
-    def parse(cls, value: object) -> Endpoint:
-        """Read what stands in the file; ValueError says what is wrong with it."""
-        if isinstance(value, Endpoint):
-            return value
-        if not isinstance(value, str):
-            raise ValueError(f"{value!r} is not text; write {_ENDPOINT_FORMS}")
-        host, port = _split_port(value)
-        if "%" in host:
-            raise ValueError(f"{value!r} names an interface; leave out what begins with %")
-        try:
-            network = ipaddress.ip_network(host)
-        except ValueError:
-            raise ValueError(_not_a_network(value, host)) from None
-        return cls(network.with_prefixlen, port)
-
-    @property
-    def version(self) -> int:
-        """4 or 6."""
-        return 6 if ":" in self.network else 4
-
-    def __str__(self) -> str:
-        """Give the shortest text that `parse` reads as this endpoint."""
-        network = self.network.removesuffix("/32" if self.version == 4 else "/128")
-        if self.port is None:
-            return network
-        return f"[{network}]:{self.port}" if self.version == 6 else f"{network}:{self.port}"
-
-
-def _split_port(text: str) -> tuple[str, int | None]:
-    """Take an optional port off an endpoint; two or more bare colons are an IPv6 address."""
-    if text.startswith("["):
-        host, bracket, rest = text[1:].partition("]")
-        if not bracket or (rest and not rest.startswith(":")):
-            raise ValueError(f"{text!r} has a bracket out of place; write {_ENDPOINT_FORMS}")
-        port = rest[1:] if rest else None
-    elif text.count(":") == 1:
-        host, _, port = text.partition(":")
-    else:
-        return text, None
-    if port is None:
-        return host, None
-    if not (port.isascii() and port.isdigit() and 1 <= int(port) <= 65535):
-        raise ValueError(f"{port!r} in {text!r} is not a port; allowed: 1 to 65535")
-    return host, int(port)
-
-
-def _not_a_network(value: str, host: str) -> str:
-    """Say why `host` is no network; a network with host bits set is the common slip."""
-    try:
-        network = ipaddress.ip_interface(host).network
-    except ValueError:
-        return f"{value!r} is not an IP address; write {_ENDPOINT_FORMS}"
-    return f"{value!r} has address bits beyond its prefix; write {network} or the bare address"
+from reassembly.engine_config import MAX_CONNECTIONS, MAX_COUNT, MAX_SECONDS
+from reassembly.presets import MAX_LENGTH
+from reassembly.rules import Endpoint, problems
 
 
 class _Model(BaseModel):
@@ -152,7 +64,7 @@ class Gateway(_Model):
 
 
 class Codec(_Model):
-    """One entry of `codecs`: a declared layout, or the site's value for a shipped one."""
+    """One entry of `codecs`: a declared layout, or what the site says of a shipped codec."""
 
     magic: str | None = Field(
         default=None, description="the magic bytes, in hex; only for the codec called magic"
@@ -162,6 +74,9 @@ class Codec(_Model):
     )
     layout: list[Any] | None = Field(
         default=None, description="the header's fields in the order in which they are sent"
+    )
+    position: Literal["front", "request", "any"] | None = Field(
+        default=None, description="where SSLproxy's line stands; makes this entry that codec"
     )
     max_length: int | None = Field(
         default=None, ge=1, le=MAX_LENGTH, description="the longest header, in bytes"
@@ -228,7 +143,8 @@ class EngineSettings(_Model):
         min_length=1, description="which legs carry headers, and who is trusted to send them"
     )
     codecs: dict[str, Codec] = Field(
-        default_factory=dict, description="declared layouts, and the value of magic"
+        default_factory=dict,
+        description="declared layouts, the value of magic, sslproxy's position",
     )
     mode: Literal["strip", "restore"] = Field(
         default="strip",
@@ -263,164 +179,3 @@ class EngineSettings(_Model):
                 ],
             )
         return self
-
-
-def problems(settings: Mapping[str, Any]) -> Iterator[tuple[Location, str]]:
-    """Find what is wrong between values, as (where, what) pairs.
-
-    `settings` has the file's shape and may be wrong in any way; what is not of the right type is
-    left to the models.
-    """
-    codecs = settings.get("codecs")
-    codecs = codecs if isinstance(codecs, Mapping) else {}
-    for name, codec in codecs.items():
-        yield from _codec_problems(str(name), codec)
-    known = [*BUILTIN_CODECS, *map(str, codecs)]
-    gateways = settings.get("gateways")
-    seen: dict[tuple[str, str], int] = {}
-    for index, gateway in enumerate(gateways if isinstance(gateways, list) else []):
-        if isinstance(gateway, Mapping):
-            yield from _gateway_problems(index, gateway, known, seen)
-
-
-def _gateway_problems(
-    index: int,
-    gateway: Mapping[str, Any],
-    known: list[str],
-    seen: dict[tuple[str, str], int],
-) -> Iterator[tuple[Location, str]]:
-    here: Location = ("gateways", index)
-    headers = gateway.get("headers")
-    names: list[str] = []
-    for at, name in enumerate(headers if isinstance(headers, list) else []):
-        if not isinstance(name, str):
-            continue
-        where = (*here, "headers", at)
-        if name in LAYOUT_PRESETS and name not in known:
-            yield (
-                where,
-                f"{name} needs the site's own value; add it: "
-                f'codecs: {{{name}: {{magic: "d1e0c0ffee5eedb5"}}}}',
-            )
-        elif name not in known:
-            yield where, f"no codec is called {name!r}{hint(name, known)}"
-        elif name in names:
-            yield where, f"{name} is named twice; name it once"
-        names.append(name)
-    try:
-        ends = Endpoint.parse(gateway.get("from")), Endpoint.parse(gateway.get("to"))
-    except ValueError:
-        return
-    source, to = ends
-    if source.version != to.version:
-        yield (
-            (*here, "to"),
-            f"{to} is IPv{to.version} and from is IPv{source.version}; "
-            "both ends of a leg are of one family",
-        )
-    first = seen.setdefault((str(source), str(to)), index)
-    if first != index:
-        yield here, f"the same leg as gateways[{first}]; put all its headers into one entry"
-
-
-def _codec_problems(name: str, codec: object) -> Iterator[tuple[Location, str]]:
-    here: Location = ("codecs", name)
-    if name in BUILTIN_CODECS:
-        yield here, f"{name} is built in and takes no settings; leave it out, or choose a new name"
-        return
-    if not _CODEC_NAME.fullmatch(name):
-        yield (
-            here,
-            f"{name!r} cannot be a codec's name; allowed: up to 32 of a-z 0-9 . _ -, "
-            "beginning with a letter or a digit",
-        )
-    if not isinstance(codec, Mapping):
-        return
-    layout, magic = codec.get("layout"), codec.get("magic")
-    if name in LAYOUT_PRESETS:
-        for key in ("layout", "encoding", "max_length"):
-            if codec.get(key) not in (None, Codec.model_fields[key].default):
-                yield (
-                    (*here, key),
-                    f"{name} ships with its layout; take this out",
-                )
-        if magic is None:
-            yield (
-                (*here, "magic"),
-                'missing; give the magic bytes in hex: {magic: "d1e0c0ffee5eedb5"}',
-            )
-        elif isinstance(magic, str) and not _MAGIC.fullmatch(magic):
-            yield (
-                (*here, "magic"),
-                f"{magic!r} is not 8 bytes in hex; for instance d1e0c0ffee5eedb5",
-            )
-        return
-    if magic is not None:
-        yield (
-            (*here, "magic"),
-            "only the codec called magic takes it; begin the layout with {bytes: ...}",
-        )
-    if layout is None:
-        yield (*here, "layout"), "missing; give the header's fields in the order they are sent"
-    elif isinstance(layout, list):
-        encoding, longest = codec.get("encoding", "binary"), codec.get("max_length")
-        for location, text in layout_problems(layout, encoding, longest):
-            place = location if location == ("max_length",) else ("layout", *location)
-            yield (*here, *place), text
-
-
-def hint(name: str, allowed: list[str]) -> str:
-    """Name the nearest allowed word, if one is near, and all of them."""
-    import difflib
-
-    near = difflib.get_close_matches(name, allowed, n=1, cutoff=0.6)
-    guess = f"; did you mean {near[0]}?" if near else ";"
-    return f"{guess} allowed: {', '.join(allowed)}"
-
-
-def engine_config(
-    settings: EngineSettings,
-    *,
-    mode: Literal["strip", "restore"] | None = None,
-    superframes: Literal["keep", "segment"] | None = None,
-    records: bool = True,
-) -> bytes:
-    """Make the engine's JSON configuration; `mode` and `superframes` override the settings.
-
-    `records`: whether flow records are made at all.
-    """
-    return orjson.dumps(
-        {
-            "mode": mode or settings.mode,
-            "midstream": settings.midstream,
-            "other": settings.other,
-            "superframes": superframes or settings.superframes,
-            "codecs": [{"name": name, "kind": name} for name in BUILTIN_CODECS]
-            + [_layout_codec(name, codec) for name, codec in settings.codecs.items()],
-            "gateways": [_gateway(gateway) for gateway in settings.gateways],
-            "limits": settings.limits.model_dump(),
-            "announce": False,
-            "records": records,
-        }
-    )
-
-
-def _layout_codec(name: str, codec: Codec) -> dict[str, Any]:
-    if name in LAYOUT_PRESETS:
-        fields = LAYOUT_PRESETS[name](codec.magic or "")
-    else:
-        fields = codec.layout or []
-    spec = {"name": name, "kind": "layout", "encoding": codec.encoding, "layout": fields}
-    return spec if codec.max_length is None else {**spec, "max_length": codec.max_length}
-
-
-def _gateway(gateway: Gateway) -> dict[str, Any]:
-    return {
-        "from": gateway.source.network,
-        "from_port": gateway.source.port,
-        "to": gateway.to.network,
-        "to_port": gateway.to.port,
-        "headers": gateway.headers,
-        "required": gateway.required,
-        "depth": gateway.depth,
-    }

@@ -47,7 +47,6 @@ needs() {
 		tshark          tshark          the golden tests
 		editcap         tshark          the golden tests
 		c++             g++             the fuzz targets
-		pcap_header     libpcap-dev     replay --filter
 		pcap_library    libpcap0.8      replay --filter
 		shellcheck      shellcheck      the check of the shell scripts
 	TABLE
@@ -63,7 +62,6 @@ needs() {
 }
 
 python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
-pcap_header() { [[ -e /usr/include/pcap/pcap.h ]]; }
 pcap_library() { compgen -G '/usr/lib/*/libpcap.so*' >/dev/null || compgen -G '/usr/lib*/libpcap.so*' >/dev/null; }
 # Only the BSD variant has -U, and only it takes a source port together with IPv6.
 nc_openbsd() { have nc && [[ "$(nc -h 2>&1)" == *OpenBSD* ]]; }
@@ -125,6 +123,11 @@ major_of() { # 1:7.0.10-1 -> 7
 # The option of the apt source that names its keyring, as this machine's own source has it. apt does
 # not tell it, so the files are read: deb822 stanzas and one-line entries, whichever names the suite.
 keyring_of_suite() { # SUITE
+    local file files=()
+    for file in /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources; do
+        [[ ! -r $file ]] || files+=("$file") # awk would end at one that is not there
+    done
+    ((${#files[@]})) || return 0
     awk -v suite="$1" '
         FNR == 1 { key = ""; hit = 0 }
         FILENAME ~ /\.list$/ {
@@ -136,7 +139,7 @@ keyring_of_suite() { # SUITE
         tolower($1) == "suites:" { for (i = 2; i <= NF; i++) if ($i == suite) hit = 1 }
         tolower($1) == "signed-by:" && $2 ~ /^\// { key = $2 }
         hit && key != "" { print key; exit }
-    ' /etc/apt/sources.list /etc/apt/sources.list.d/*.list /etc/apt/sources.list.d/*.sources 2>/dev/null || true
+    ' "${files[@]}"
 }
 
 # Debian 12 carries Suricata 6; its backports carry 7. Mirror and keyring are those from which this
@@ -232,11 +235,10 @@ environment_ready() {
 python_is_new_enough() { python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; }
 
 make_environment() {
-    local log=.venv/setup.log extras=dev
-    if pcap_header; then extras=dev,filter; fi # python-libpcap compiles against the header
+    local log=.venv/setup.log
     [[ -x .venv/bin/python ]] || python3 -m venv .venv
     say "installing the project into .venv (builds the extension; a minute or two the first time)"
-    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -e ".[$extras]" >"$log" 2>&1; then
+    if ! .venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' >"$log" 2>&1; then
         tail -n 40 "$log" >&2
         fail "the installation failed; its whole log is in $log"
     fi

@@ -12,19 +12,15 @@ import peeltap_core
 import pytest
 from pydantic import BaseModel
 
-from pipeline import cli, config
+from pipeline import cli, config, config_check
 from pipeline.demo import Comparison, Side
 from pipeline.summary import OUTCOMES, VERDICTS, Events, Summary
 from reassembly import records
+from reassembly.engine_config import engine_config
 from reassembly.layout import BINARY_KINDS, NUMBER_ROLES, TEXT_KINDS
-from reassembly.settings import (
-    BUILTIN_CODECS,
-    Codec,
-    EngineSettings,
-    Gateway,
-    Limits,
-    engine_config,
-)
+from reassembly.presets import LAYOUT_PRESETS
+from reassembly.rules import BUILTIN_CODECS, SSLPROXY
+from reassembly.settings import Codec, EngineSettings, Gateway, Limits
 from suricata.settings import EveType, SuricataSettings
 
 ROOT = Path(__file__).parents[1]
@@ -59,7 +55,7 @@ def section(text: str, title: str) -> str:
 @pytest.mark.parametrize("text", examples("yaml"))
 def test_configurations_in_the_documentation_are_right(text: str) -> None:
     settings = config.parse(text, "example.yaml")
-    peeltap_core.Engine(engine_config(settings))
+    peeltap_core.Engine(engine_config(settings.engine))
 
 
 @pytest.mark.parametrize("text", examples("console"))
@@ -104,7 +100,7 @@ def test_every_key_of_the_configuration_is_in_the_documentation() -> None:
     for model, title in ((Gateway, "gateways"), (Codec, "codecs"), (Limits, "limits")):
         assert table_keys(section(text, title)) >= names(model), title
     titles = set(re.findall(r"^## (\w+)$", text, re.MULTILINE))
-    assert titles == names(config.Config)
+    assert titles == names(config_check.Whole)
     assert names(EngineSettings) < titles
     assert names(SuricataSettings) <= table_keys(page("events.md"))
 
@@ -139,7 +135,7 @@ def test_allowed_words_are_in_the_documentation() -> None:
     for key in ("mode", "midstream", "other", "superframes"):
         for word in typing.get_args(EngineSettings.model_fields[key].annotation):
             assert f"`{word}`" in section(text, key)
-    for codec in BUILTIN_CODECS:
+    for codec in (*BUILTIN_CODECS, SSLPROXY, *LAYOUT_PRESETS):
         assert f"`{codec}`" in page("codecs.md")
     for word in typing.get_args(EveType):
         assert f"`{word}`" in page("events.md")

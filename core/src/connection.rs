@@ -11,6 +11,7 @@
 //! | `Incomplete` | ended, or gave up, inside a header              | -                                     |
 //! | `Malformed`  | a header that breaks its rules, or none at all where one is required | -                |
 //! | `Midstream`  | first data seen did not begin with a header     | -                                     |
+//! | `Dropped`    | the same, where config drops such connections      | -                                     |
 //! | `Untrusted`  | a header from an end that is not believed       | -                                     |
 //!
 //! The client is the end that connects (gateway1), the server the one that listens (gateway2). Client
@@ -20,7 +21,7 @@
 mod assemble;
 mod hold;
 
-pub use assemble::Assembler;
+pub use assemble::{Assembler, Ranges};
 pub use hold::{HeldPacket, Hold};
 
 use crate::engine::Nanos;
@@ -42,6 +43,7 @@ pub enum State {
     Incomplete,
     Malformed,
     Midstream,
+    Dropped,
     Untrusted,
 }
 
@@ -54,7 +56,7 @@ impl State {
             State::Stripped => "stripped",
             State::Plain => "plain",
             State::Malformed => "malformed",
-            State::Unsure | State::Midstream => "midstream",
+            State::Unsure | State::Midstream | State::Dropped => "midstream",
             State::Untrusted => "untrusted",
         }
     }
@@ -75,7 +77,7 @@ pub mod fact {
     pub const CLIENT_FIN: u16 = 1 << 1;
     pub const SERVER_FIN: u16 = 1 << 2;
     pub const RST: u16 = 1 << 3;
-    /// The client's stream is so far past the header that no packet can touch it again; from here
+    /// So much of the client's stream was seen that no packet can touch the header again; from here
     /// on the offset may wrap around.
     pub const FAR_PAST: u16 = 1 << 4;
     /// The first payload behind the headers was looked at for one more.
@@ -92,8 +94,8 @@ pub mod fact {
     pub const GENERAL: u16 = 1 << 11;
     /// An earlier epoch stands in `Extra`.
     pub const EARLIER: u16 = 1 << 12;
-    /// Packets are dropped, by the mid-stream policy.
-    pub const DROP: u16 = 1 << 13;
+    /// The server acknowledged the headers, all of them and nothing else, and that was merged away.
+    pub const HEADERS_ACKED: u16 = 1 << 13;
     /// `Extra` holds packets that wait.
     pub const HOLDING: u16 = 1 << 14;
     /// Packets that waited are leaving: they came before the verdict.
@@ -157,6 +159,18 @@ pub struct Extra {
     pub packets_high: [u32; 2],
     /// The smaller of both ends' maximum segment sizes, where segmentation is on; else 0.
     pub mss: u16,
+}
+
+impl Extra {
+    fn is_empty(&self) -> bool {
+        self.hold.is_none()
+            && self.excisions.is_empty()
+            && self.headers.is_empty()
+            && self.earlier.is_none()
+            && self.reason.is_none()
+            && self.packets_high == [0; 2]
+            && self.mss == 0
+    }
 }
 
 /// One connection. Kept small and plain: there may be a million of them.
@@ -258,6 +272,30 @@ impl Connection {
     /// What few connections need, made at first use.
     pub fn extra_mut(&mut self) -> &mut Extra {
         self.extra.get_or_insert_with(Box::default)
+    }
+
+    /// The packets that wait, if any do.
+    #[must_use]
+    pub fn hold(&self) -> Option<&Hold> {
+        self.extra.as_ref()?.hold.as_ref()
+    }
+
+    /// The same, to change.
+    pub fn hold_mut(&mut self) -> Option<&mut Hold> {
+        self.extra.as_mut()?.hold.as_mut()
+    }
+
+    /// The connection that used the same 5-tuple before, if it is still remembered.
+    #[must_use]
+    pub fn earlier(&self) -> Option<&Connection> {
+        self.extra.as_ref()?.earlier.as_deref()
+    }
+
+    /// Gives memory back that is not needed any more.
+    pub fn trim(&mut self) {
+        if self.extra.as_ref().is_some_and(|extra| extra.is_empty()) {
+            self.extra = None;
+        }
     }
 
     /// Counts a packet.
@@ -383,15 +421,27 @@ impl Connection {
         Seq(self.isn.plus(1).0.wrapping_add(offset as u32))
     }
 
-    /// Remembers how far the client's stream came.
+    /// Remembers how far the client's stream came. A jump further than any window reaches (2^30, RFC
+    /// 7323 section 2.3) is not the stream's own: an older use of the 5-tuple, a corrupt packet, a
+    /// forged one.
     #[inline(always)]
     pub fn note_client_end(&mut self, end: Seq) {
-        if end.after(self.client_next) {
+        const WINDOW: i32 = 1 << 30;
+        if (1..=WINDOW).contains(&end.past(self.client_next)) {
             self.client_next = end;
-            if !self.is(fact::FAR_PAST) && end.past(self.isn) > 1 << 30 {
+            // One packet must not be able to say so: the bytes were seen.
+            if end.past(self.isn) > WINDOW && self.bytes[0] > WINDOW as u64 / 2 {
                 self.set(fact::FAR_PAST);
             }
         }
+    }
+
+    /// Whether a server's sequence number may belong to this use of the 5-tuple, by what the client
+    /// acknowledged; unknown before the SYN/ACK.
+    #[must_use]
+    pub fn is_near_server(&self, seq: Seq) -> bool {
+        const WINDOW: u32 = 1 << 20;
+        self.is(fact::SYN_ACK) && seq.past(self.client_ack).unsigned_abs() <= WINDOW
     }
 
     /// Whether a client sequence number (or a server's acknowledgement of one) may belong to this

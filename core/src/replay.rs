@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use serde_json::{json, Map, Value};
 
-use crate::engine::{Engine, Fate, Meta, Nanos, Output};
+use crate::engine::{Engine, Fate, Meta, Output};
 use crate::io::encode::Encoder;
 use crate::io::filter::{Filter, Instruction};
 use crate::io::reader::{self, Merge, Reader};
@@ -34,9 +34,6 @@ use sink::Sink;
 pub trait Processor {
     /// Takes a frame; see [`Fate`].
     fn push(&mut self, slot: u64, meta: &Meta, frame: &mut [u8], out: &mut impl Output) -> Fate;
-
-    /// Capture time has come to `now`: what waited too long leaves.
-    fn advance(&mut self, now: Nanos, out: &mut impl Output);
 
     /// The input has ended: everything that is held leaves.
     fn finish(&mut self, out: &mut impl Output);
@@ -65,8 +62,6 @@ impl Processor for PassThrough {
         Fate::Pass
     }
 
-    fn advance(&mut self, _: Nanos, _: &mut impl Output) {}
-
     fn finish(&mut self, _: &mut impl Output) {}
 
     fn close_some(&mut self, _: usize, _: &mut impl Output) -> bool {
@@ -88,10 +83,6 @@ impl Processor for Engine {
         Engine::push(self, slot, meta, frame, out)
     }
 
-    fn advance(&mut self, now: Nanos, out: &mut impl Output) {
-        Engine::advance(self, now, out);
-    }
-
     fn finish(&mut self, out: &mut impl Output) {
         Engine::finish(self, out);
     }
@@ -108,9 +99,6 @@ impl Processor for Engine {
         Value::Object(self.stats_json())
     }
 }
-
-/// How often capture time is told to the engine, at most: finer than any of its timers.
-const TICK: Nanos = 10_000_000;
 
 /// How far a replay has come; may be read while it runs.
 #[derive(Debug, Default)]
@@ -191,7 +179,6 @@ struct State {
     window: usize,
     counts: Counts,
     next_slot: u64,
-    last_tick: Nanos,
     phase: Phase,
     bytes_total: Option<u64>,
     progress: Arc<Progress>,
@@ -289,7 +276,6 @@ impl<P: Processor> Replay<P> {
             window: window.max(LEAST_WINDOW),
             counts: Counts::default(),
             next_slot: 0,
-            last_tick: 0,
             phase: Phase::Reading,
             bytes_total,
             progress: Arc::default(),
@@ -450,17 +436,6 @@ impl State {
             self.flush()?;
         }
         Ok(())
-    }
-
-    /// Tells capture time to the processor, where enough of it has passed. Time that goes back counts
-    /// as passed: the difference wraps.
-    #[inline]
-    fn tick(&mut self, ts: Nanos, processor: &mut impl Processor) {
-        if ts.wrapping_sub(self.last_tick) >= TICK {
-            self.last_tick = ts;
-            self.sink.outside();
-            processor.advance(ts, &mut self.sink);
-        }
     }
 }
 

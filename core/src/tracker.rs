@@ -336,7 +336,9 @@ impl Tracker {
             } else {
                 0
             };
-            let age = closed + now.saturating_sub(connection.last_seen());
+            let age = now
+                .saturating_sub(connection.last_seen())
+                .saturating_add(closed);
             if oldest.is_none_or(|(most, _)| age > most) {
                 oldest = Some((age, slot));
             }

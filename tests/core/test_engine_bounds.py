@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.core.talks import OPEN, STARTED, drive, talk
-from tests.property.strategies import LEG4
+from tests.support.legs import LEG4
 from tests.support.packets import ACK, PSH, SYN, Leg, Packet
 
 
@@ -137,13 +137,23 @@ def test_late_packets_of_an_expired_connection_are_passed_not_guessed_at() -> No
     assert driver.push(late) == [(driver.pushed - 1, late)]
 
 
-def test_clock_that_runs_backwards_loses_nothing() -> None:
+@pytest.mark.parametrize("leap", [-(10**12), 10**12, 10**18], ids=["back", "ahead", "far ahead"])
+def test_clock_that_is_set_ends_nothing(leap: int) -> None:
+    """One stray timestamp, or a clock that stays where it was set, ages no connection."""
     driver = drive()
     conversation = talk(driver)
-    conversation.check(OPEN + "c>s [P.] 0:10 ack 0 -> held")
-    driver.now -= 10**12
-    conversation.check("c>s [P.] 10:46 ack 0 -> c>s [P.] 0:18 ack 0")
+    held, done = "c>s [P.] 0:10 ack 0 -> held", "c>s [P.] 10:46 ack 0 -> c>s [P.] 0:18 ack 0"
+    conversation.check(OPEN + held)
+    driver.now += leap
+    driver.push(syn_from(1))
+    conversation.check(done)
+    stray = talk(driver, leg=Leg(client_port=40002))
+    stray.check(OPEN + held)
+    driver.now -= leap
+    stray.check(done)
     driver.finish()
+    verdicts = [record["verdict"] for record in driver.take_records()]
+    assert verdicts.count("stripped") == 2
 
 
 def test_accounts_hold_at_every_step_of_a_mixed_run() -> None:

@@ -147,6 +147,18 @@ def test_data_beyond_an_incomplete_header_is_held_and_released_in_order() -> Non
     )
 
 
+def test_bare_ack_behind_an_incomplete_header_is_held_too() -> None:
+    """A capture that reorders shows the acknowledgement before the data that precedes it."""
+    talk().check(
+        OPEN
+        + """
+        c>s [.] 46 ack 0         -> held
+        c>s [P.] 0:46 ack 0      -> c>s [.] 18 ack 0
+                                 -> c>s [P.] 0:18 ack 0
+        """
+    )
+
+
 def test_header_segments_in_reverse_order() -> None:
     talk().check(
         OPEN

@@ -11,9 +11,9 @@ from scapy.layers.inet6 import ICMPv6PacketTooBig, IPv6
 from scapy.layers.l2 import ARP, Dot1Q, Ether
 
 from tests.core.talks import HEADER, OPEN, REQUEST, STARTED, drive, talk, unstripped, verdict
-from tests.property.strategies import LEG4, LEG6, PAD_DESTINATION, PAD_HOP_BY_HOP, ROUTER_ALERT
 from tests.support.dissect import dissect, internet_sum
 from tests.support.driver import gateway
+from tests.support.legs import LEG4, LEG6, PAD_DESTINATION, PAD_HOP_BY_HOP, ROUTER_ALERT
 from tests.support.packets import FIN, PSH, Leg
 from tests.support.transcript import Talk
 
@@ -239,6 +239,14 @@ def test_offloaded_frames_segment_leaves_room_for_timestamps() -> None:
     assert [len(dissect(frame).payload) for _, frame in out] == [1448, 1448, 104]
 
 
+def test_offloaded_frames_segment_cuts_to_the_size_that_the_source_names() -> None:
+    conversation = talk(drive(superframes="segment"), client=bytes(3000))
+    conversation.check(OPEN)
+    frame = conversation.frame("c>s [P.] 0:3028 ack 0")
+    out = conversation.driver.push(frame, gso_size=1000)
+    assert [len(dissect(frame).payload) for _, frame in out] == [1000, 1000, 1000]
+
+
 def test_frames_within_the_mss_are_not_cut() -> None:
     conversation = talk(drive(superframes="segment"), client=bytes(1460))
     conversation.check(OPEN + "c>s [P.] 0:1488 ack 0 -> c>s [P.] 0:1460 ack 0")
@@ -276,6 +284,18 @@ def test_checksums_left_partial_on_a_plain_connection_are_completed(leg: Leg) ->
 
 
 @LEGS
+@pytest.mark.parametrize("line", ["c>s [P.] 28:46 ack 0", "c>s [P.] 20:46 ack 0"])
+def test_checksums_known_to_be_partial_are_carried_as_partial(leg: Leg, line: str) -> None:
+    """A ring with virtio-net headers says so, and the tap's reader completes the sum."""
+    conversation = talk(leg=leg)
+    conversation.check(STARTED)
+    frame = leg.frame(conversation.packet(line), partial=True)
+    ((_, out),) = conversation.driver.push(frame, partial_checksum=True)
+    plain = talk(leg=leg, header=b"")
+    assert out == leg.frame(plain.packet("c>s [P.] 0:18 ack 0"), partial=True)
+
+
+@LEGS
 @pytest.mark.parametrize(
     "line",
     ["c>s [P.] 28:46 ack 0", "c>s [P.] 20:46 ack 0", "s>c [P.] 0:19 ack 46", "c>s [.] 46 ack 0"],
@@ -309,10 +329,10 @@ def icmp_about(leg: Leg, from_client: bool, quoted: bytes) -> bytes:
     here, there = (leg.server, leg.client) if from_client else (leg.client, leg.server)
     ether = Ether(src="02:42:ac:10:17:02", dst="02:42:ac:10:17:01")
     if leg.version == 4:
-        error = IP(src=here, dst=there) / ICMP(type=3, code=4, nexthopmtu=1400)
-    else:
-        error = IPv6(src=here, dst=there) / ICMPv6PacketTooBig(mtu=1400)
-    return bytes(ether / error / quoted)
+        return bytes(
+            ether / IP(src=here, dst=there) / ICMP(type=3, code=4, nexthopmtu=1400) / quoted
+        )
+    return bytes(ether / IPv6(src=here, dst=there) / ICMPv6PacketTooBig(mtu=1400) / quoted)
 
 
 def quoted_in(leg: Leg, frame: bytes) -> tuple[bytes, bytes]:

@@ -8,10 +8,10 @@ import pytest
 
 from tests.core.talks import HEADER, REQUEST, TRUTH, counted, drive, talk
 from tests.core.test_engine_network import icmp_about, icmp_sum, quoted_in
-from tests.property.strategies import LEG4, LEG6, PAD_HOP_BY_HOP, ROUTER_ALERT
 from tests.support import headers
 from tests.support.dissect import dissect
 from tests.support.driver import Driver, gateway
+from tests.support.legs import LEG4, LEG6, PAD_HOP_BY_HOP, ROUTER_ALERT
 from tests.support.packets import Leg
 from tests.support.transcript import Talk
 

@@ -77,8 +77,7 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 @functools.cache
 def replay(capture: Path, mode: str, settings: str, *, suricata: bool = True) -> Replayed:
     """Calls the command line as its user would, with the fixtures' rules."""
-    directory = scratch() / f"{capture.name}-{mode}-{suricata}"
-    directory.mkdir()
+    directory = Path(tempfile.mkdtemp(prefix=f"{capture.stem}-{mode}-", dir=scratch()))
     clean, flows, events = (directory / name for name in ("clean.pcap", "flows", "events"))
     argv: list[str | Path] = [
         PEELTAP,

@@ -198,17 +198,23 @@ def test_a_reader_that_goes_away_is_no_traceback() -> None:
     program.stderr.close()
 
 
-def test_what_is_not_used_is_not_imported() -> None:
-    """Start-up stays cheap: a replay that is quiet needs neither rich nor Suricata's part."""
+def test_what_is_not_used_is_not_imported(tmp_path: Path) -> None:
+    """Start-up stays cheap: a quiet replay needs neither rich nor pydantic nor Suricata's part."""
+    config = tmp_path / "peeltap.yaml"
+    config.write_text(
+        "gateways: [{from: 172.16.23.1, to: 172.16.23.2, headers: [proxy-v2, magic]}]\n"
+        'codecs: {magic: {magic: "d1e0c0ffee5eedb5"}}\n'
+    )
     script = (
         "import sys\n"
         "from pipeline.cli import main\n"
         "try:\n"
-        f"    main(['replay', {HTTP!r}, '-c', {str(CONFIG)!r}, '-q'])\n"
+        f"    main(['replay', {HTTP!r}, '-c', {str(config)!r}, '-q'])\n"
         "except SystemExit as ended:\n"
         "    assert ended.code == 0\n"
         "heavy = {'rich', 'scapy', 'dpkt', 'sqlite3', 'subprocess', 'suricata.process',\n"
-        "         'suricata.enrich', 'reassembly.store', 'asyncio', 'http'}\n"
+        "         'suricata.enrich', 'reassembly.store', 'asyncio', 'http', 'pydantic',\n"
+        "         'suricata', 'inspect', 'orjson', 'importlib.metadata'}\n"
         "print(*sorted(heavy & set(sys.modules)))\n"
     )
     import subprocess

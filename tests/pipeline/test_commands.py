@@ -14,6 +14,11 @@ HTTP = capture("http-proxy-v2")
 STATS = {"packets": {"in": 1, "emitted": 1}}
 
 
+def interrupted(summary: Summary) -> Summary:
+    summary.interrupted = True
+    return summary
+
+
 @pytest.mark.parametrize(
     ("summary", "code", "said"),
     [
@@ -25,7 +30,7 @@ STATS = {"packets": {"in": 1, "emitted": 1}}
         ),
         (Summary([], {}, "strip", {**STATS, "capture": {"truncated": True}}), 1, ""),
         (Summary([], {}, "strip", STATS, failure="no room"), 1, "peeltap: no room\n"),
-        (Summary([], {}, "strip", STATS, interrupted=True), 130, "peeltap: interrupted\n"),
+        (interrupted(Summary([], {}, "strip", STATS)), 130, "peeltap: interrupted\n"),
     ],
     ids=["done", "warnings", "cut", "failed", "interrupted"],
 )

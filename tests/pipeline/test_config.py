@@ -1,9 +1,12 @@
 """The configuration file: each mistake is led back to its line, and says what is allowed."""
 
+from pathlib import Path
+
 import pytest
 
 from pipeline.config import Config, load, parse
 from pipeline.errors import ConfigError, UsageError
+from suricata.settings import SuricataSettings
 
 MINIMAL = "gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]\n"
 LEG = """\
@@ -120,6 +123,36 @@ MISTAKES = {
             "p.yaml:7: codecs.magic.magic: must be text, not the number 1234567812345678; "
             'put it in quotes: "1234567812345678"'
         ],
+    ),
+    "sslproxy without its position": (
+        LEG.replace("proxy-v2", "sslproxy"),
+        [
+            "p.yaml:4: gateways[0].headers[0]: sslproxy needs to know where its line stands; "
+            "add it: codecs: {sslproxy: {position: request}} for HTTP, "
+            "{position: front} for all else"
+        ],
+    ),
+    "sslproxy with an empty entry": (
+        LEG + "codecs: {sslproxy: {}}\n",
+        [
+            "p.yaml:5: codecs.sslproxy.position: missing; request: behind the first line, "
+            "as SSLproxy does for HTTP; front: before all, as it does for everything else"
+        ],
+    ),
+    "no such position": (
+        LEG + "codecs: {sslproxy: {position: back}}\n",
+        ["p.yaml:5: codecs.sslproxy.position: 'back' is not allowed; allowed: front, request, any"],
+    ),
+    "a position and a layout": (
+        LEG + f"codecs: {{mail: {{position: front, layout: {OURS}}}}}\n",
+        [
+            "p.yaml:5: codecs.mail.layout: an entry for SSLproxy's line takes position only; "
+            "take it out"
+        ],
+    ),
+    "a position of magic": (
+        LEG + 'codecs: {magic: {magic: "d1e0c0ffee5eedb5", position: front}}\n',
+        ["p.yaml:5: codecs.magic.position: magic ships with its layout; take this out"],
     ),
     "settings for a built-in codec": (
         LEG + "codecs: {proxy-v1: {}}\n",
@@ -296,15 +329,12 @@ def test_a_config_error_is_wrong_use() -> None:
 
 def test_the_minimal_file_has_the_documented_defaults() -> None:
     config = parse(MINIMAL, "p.yaml")
-    assert (config.mode, config.midstream, config.other, config.superframes) == (
-        "strip",
-        "pass",
-        "pass",
-        "keep",
-    )
-    assert config.gateways[0].required is False
-    assert config.gateways[0].depth == 1
-    assert config.codecs == {}
+    words = [config.engine[key] for key in ("mode", "midstream", "other", "superframes")]
+    assert words == ["strip", "pass", "pass", "keep"]
+    [leg] = config.engine["gateways"]
+    assert (leg["required"], leg["depth"]) == (False, 1)
+    assert config.engine["codecs"] == {}
+    assert config.suricata == SuricataSettings()
 
 
 def test_anchors_are_allowed_and_share_their_lines() -> None:
@@ -314,7 +344,15 @@ def test_anchors_are_allowed_and_share_their_lines() -> None:
         "  - {from: 172.16.23.3, to: 172.16.23.4, headers: *all}\n",
         "p.yaml",
     )
-    assert config.gateways[0].headers == config.gateways[1].headers == ["proxy-v2", "proxy-v1"]
+    first, second = config.engine["gateways"]
+    assert first["headers"] == second["headers"] == ["proxy-v2", "proxy-v1"]
+
+
+def test_a_section_on_suricata_changes_nothing_of_the_engine() -> None:
+    """With it the models read the file, without it plain Python does."""
+    with_it = parse(MINIMAL + "suricata: {rules: [my.rules]}\n", "p.yaml")
+    assert with_it.engine == parse(MINIMAL, "p.yaml").engine
+    assert with_it.beside(Path("/etc/peeltap")).suricata.rules == [Path("/etc/peeltap/my.rules")]
 
 
 def test_anchors_that_multiply_are_an_error() -> None:

@@ -4,7 +4,7 @@ import math
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.marked_yaml import YamlError, parse
@@ -120,14 +120,26 @@ VALUES = st.recursive(
 )
 
 
+class Quoting(yaml.SafeDumper):
+    """Writes every text in quotes."""
+
+
+Quoting.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
+
+
+@settings(deadline=None)
 @given(value=st.dictionaries(st.text(max_size=8), VALUES))
 def test_what_pyyaml_writes_is_read_back(value: dict[str, object]) -> None:
-    text = yaml.safe_dump(value, allow_unicode=False)
+    # With quotes: what is a number is not the same in PyYAML's YAML 1.1 and in ours (0E0).
+    text = yaml.dump(value, Dumper=Quoting, allow_unicode=False)
     document = parse(text)
     assert document.value == value
     assert document.problems == []
 
 
+@settings(deadline=None)
 @given(text=st.text(alphabet="ab:-[]{}&*!|>'\"#,?%@ \n\t01", max_size=60))
 def test_any_text_gives_a_document_or_one_error(text: str) -> None:
     found: YamlError | None = None

@@ -1,5 +1,6 @@
 """`peeltap replay` on recorded captures: what it writes, and what is left when it cannot go on."""
 
+import ctypes
 import json
 import os
 import signal
@@ -9,8 +10,10 @@ import subprocess
 import time
 from pathlib import Path
 
+import dpkt
 import pytest
 
+from reassembly import capture_filter
 from tests.pipeline.conftest import ARGV, CONFIG, Run, capture, child, packets, records, truth
 
 HTTP = capture("http-proxy-v2")
@@ -167,3 +170,41 @@ def test_a_fifo_is_written_directly(tmp_path: Path) -> None:
     assert program.wait(60) == 0
     assert len(data) > 1000
     assert stat.S_ISFIFO(fifo.stat().st_mode)
+
+
+def test_a_filter_leaves_packets_out(peeltap: Run, tmp_path: Path) -> None:
+    out = tmp_path / "clean.pcap"
+    said = peeltap("replay", MAGIC, "-c", CONFIG, "-o", out, "--filter", "tcp port 9022", "--json")
+    assert json.loads(said.out)["connections"]["stripped"] == 2
+    for _, frame in packets(out):
+        segment = dpkt.ethernet.Ethernet(frame).data.data
+        assert 9022 in (segment.sport, segment.dport)
+
+
+def test_a_filter_fits_each_link_type(peeltap: Run) -> None:
+    for name in ("http-proxy-v2", "http-proxy-v2-raw", "http-proxy-v2-sll"):
+        said = peeltap("replay", capture(name), "-c", CONFIG, "--filter", "tcp port 9080", "--json")
+        assert json.loads(said.out)["connections"]["stripped"] == 4, name
+
+
+@pytest.mark.parametrize("expression", ["tcp prot 80", "port", "((", "tcp port 99999999", "a\0b"])
+def test_a_filter_that_libpcap_refuses_is_wrong_use(peeltap: Run, expression: str) -> None:
+    said = peeltap("replay", MAGIC, "-c", CONFIG, "--filter", expression)
+    assert said.code == 2
+    assert said.err.startswith(f"peeltap: --filter {expression!r}: ")
+    assert said.err.count("\n") == 1
+
+
+def test_a_filter_without_libpcap_says_what_to_install(
+    peeltap: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def absent(name: str) -> ctypes.CDLL:
+        raise OSError(name)
+
+    capture_filter._library.cache_clear()
+    monkeypatch.setattr(ctypes, "CDLL", absent)
+    said = peeltap("replay", MAGIC, "-c", CONFIG, "--filter", "tcp")
+    assert said.code == 1
+    assert said.err == (
+        "peeltap: a capture filter needs libpcap, which is not installed; on Debian: libpcap0.8\n"
+    )

@@ -10,27 +10,11 @@ from hypothesis import strategies as st
 
 from tests.support import headers
 from tests.support.conversation import Conversation, Disturbance, Fate, disturb
+from tests.support.legs import LEGS
 from tests.support.packets import Leg, Packet
 
 # Stream contents are slices of this: no two places look alike, so a misplaced byte shows.
 _POOL = random.Random(4122).randbytes(1 << 20)
-
-LEG4 = Leg()
-LEG6 = Leg(client="fd00:23::1", server="fd00:23::2")
-PAD_HOP_BY_HOP = (0, b"\x01\x04\0\0\0\0")
-PAD_DESTINATION = (60, b"\x01\x0c" + bytes(12))
-ROUTER_ALERT = bytes.fromhex("94040000")
-
-LEGS = (
-    LEG4,
-    LEG6,
-    LEG4.with_(padded=True),
-    LEG4.with_(vlans=(100,)),
-    LEG6.with_(vlans=(100, 7), padded=True),
-    LEG4.with_(ip_options=ROUTER_ALERT),
-    LEG6.with_(extensions=(PAD_HOP_BY_HOP, PAD_DESTINATION)),
-    *(leg.with_(link=link) for link in ("raw", "sll", "sll2", "null") for leg in (LEG4, LEG6)),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +199,7 @@ def conversation(
     return talk
 
 
-_DISTURBANCES = st.lists(
+DISTURBANCES = st.lists(
     st.builds(
         Disturbance,
         index=st.integers(0, 60),
@@ -242,7 +226,7 @@ def cases(
     """A proxied conversation and a capture of it, bad in every way but loss."""
     head = draw(header(truthful=truthful))
     talk = draw(conversation(raw=head.raw, **options))
-    entries = tuple(draw(_DISTURBANCES) + draw(_FORGERIES)) if disturbed else ()
+    entries = tuple(draw(DISTURBANCES) + draw(_FORGERIES)) if disturbed else ()
     return Case(head, talk, disturb(talk.captured, entries, len(head.raw)), entries)
 
 
@@ -250,5 +234,5 @@ def cases(
 def plain_cases(draw: st.DrawFn) -> Case:
     """A conversation without a header, and a capture of it."""
     talk = draw(conversation(raw=b"", fronts=(*FRONTS[1:3], *NEARLY)))
-    entries = tuple(draw(_DISTURBANCES))
+    entries = tuple(draw(DISTURBANCES))
     return Case(Header("none", b"", None), talk, disturb(talk.captured, entries, 0), entries)

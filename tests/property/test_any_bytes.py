@@ -11,9 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peeltap_core import Engine
 
-from tests.property.strategies import LEGS, Case, cases
+from tests.property.strategies import Case, cases
 from tests.support.dissect import dissect
 from tests.support.driver import Driver, configure
+from tests.support.legs import LEGS
 
 LINKS = ("ethernet", "raw", "sll", "sll2", "null")
 STARTS = {

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from peeltap_core import Engine
 
-from tests.property.strategies import LEG4, Case, Header, conversation, header
+from tests.property.strategies import Case, Header, conversation, header
 from tests.support.conversation import Disturbance, disturb
 from tests.support.driver import Driver, configure
+from tests.support.legs import LEG4
 from tests.support.packets import Leg
 
 PLACES = (
@@ -86,3 +87,29 @@ def test_connections_that_follow_on_one_port_come_out_as_if_alone(
     assert together == alone
     records = driver.take_records()
     assert sorted(record["epoch"] for record in records) == list(range(len(uses)))
+
+
+@pytest.mark.parametrize("mode", ["strip", "restore"])
+@given(
+    crowd=crowds(),
+    limits=st.fixed_dictionaries(
+        {"connections": st.integers(1, 3), "half_open": st.integers(1, 3)},
+        optional={"hold_packets": st.integers(1, 8), "fragments": st.integers(1, 4)},
+    ),
+    data=st.data(),
+)
+def test_tables_too_small_for_the_crowd_lose_no_packet_silently(
+    mode: str, crowd: list[Case], limits: dict[str, int], data: st.DataObject
+) -> None:
+    """Evicted connections go on as unknown ones; `Driver` asserts the accounts."""
+    driver = Driver(Engine(configure(mode=mode, limits=limits)))
+    queues = [list(case.frames) for case in crowd]
+    turns = data.draw(st.lists(st.integers(0, len(crowd) - 1), max_size=60), "turns")
+    for turn in [*turns, *(n for n, queue in enumerate(queues) for _ in queue)]:
+        if queues[turn]:
+            driver.push(queues[turn].pop(0))
+            assert driver.stats["tracked"] <= limits["connections"] + limits["half_open"]
+            if data.draw(st.integers(0, 9)) == 0:
+                driver.wait(data.draw(st.sampled_from([0.5, 4, 61, 4000])))
+    driver.finish()
+    assert len(driver.take_records()) >= len(crowd)

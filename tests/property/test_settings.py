@@ -12,21 +12,25 @@ from hypothesis import strategies as st
 from peeltap_core import Engine
 
 from tests.property import expect
-from tests.property.strategies import LEG4, LEG6, LEGS, Case, Header, cases, content, header
+from tests.property.strategies import FRONTS, Case, Header, cases, content, header
 from tests.support.conversation import Conversation
 from tests.support.dissect import dissect
 from tests.support.driver import Driver, configure, gateway, gateway6
+from tests.support.legs import LEG4, LEG6, LEGS
 
 MODES = pytest.mark.parametrize("mode", ["strip", "restore"])
 
 
-def stripped_or_as_it_was(case: Case, driver: Driver) -> str:
-    """Judges the output by the connection's verdict, which it returns."""
+def stripped_or_as_it_was(case: Case, driver: Driver, *, impatient: bool = False) -> str:
+    """Judges the output by the connection's verdict, which it returns.
+
+    `impatient`: packets without data could not wait for the header, and left with their numbers.
+    """
     (record,) = driver.take_records()
     verdict = str(record["verdict"])
     if verdict == "stripped":
         ends = case.header.truth if record["restored"] else None
-        expect.streams(case, driver.frames, ends)
+        expect.streams(case, driver.frames, ends, early_numbers=impatient)
         expect.shapes(case, driver.emitted, same_headers=not record["restored"])
     else:
         assert verdict in ("incomplete", "plain", "midstream")
@@ -49,7 +53,7 @@ def test_pauses_longer_than_the_hold_time(mode: str, case: Case, data: st.DataOb
                 driver.now += int(pauses[n] * 10**9)
         driver.push(frame)
     driver.finish()
-    stripped_or_as_it_was(case, driver)
+    stripped_or_as_it_was(case, driver, impatient=True)
 
 
 @MODES
@@ -67,22 +71,26 @@ def test_pauses_longer_than_the_hold_time(mode: str, case: Case, data: st.DataOb
 def test_small_hold_limits(mode: str, case: Case, limits: dict[str, Any]) -> None:
     driver = Driver(Engine(configure(mode=mode, limits=limits)), case.leg.link)
     driver.run(case.frames)
-    stripped_or_as_it_was(case, driver)
+    stripped_or_as_it_was(case, driver, impatient=True)
 
 
 @MODES
-@given(case=cases(disturbed=False), first=st.integers(1, 8))
+@given(case=cases(disturbed=False, fronts=FRONTS[:3]), first=st.integers(1, 8))
 def test_captures_that_start_mid_stream(mode: str, case: Case, first: int) -> None:
+    """Without forged headers in the payload: the first data seen may begin with a header, and
+    then it counts, by design.
+    """
     rest = Case(case.header, case.conversation, case.packets[first:])
     if not rest.packets:
         return
     driver = Driver(Engine(configure(mode=mode)), case.leg.link)
     driver.run(rest.frames)
-    (record,) = driver.take_records()
-    if record["verdict"] == "stripped":
+    # A lone RST of an unknown connection is none worth a record.
+    verdicts = [record["verdict"] for record in driver.take_records()]
+    if verdicts == ["stripped"]:
         expect.shapes(rest, driver.emitted, same_headers=mode == "strip")
     else:
-        assert record["verdict"] in ("midstream", "incomplete", "plain")
+        assert verdicts in ([], ["midstream"], ["incomplete"], ["plain"])
         expect.untouched(rest, driver.frames)
     expect.in_order(driver.emitted)
 

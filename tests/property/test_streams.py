@@ -13,11 +13,13 @@ from hypothesis import strategies as st
 from peeltap_core import Engine
 
 from tests.property import expect
-from tests.property.strategies import LEG4, LEGS, Case, cases, plain_cases
+from tests.property.strategies import DISTURBANCES, Case, cases, content, plain_cases
 from tests.support import headers
+from tests.support.conversation import Conversation, Fate, disturb
 from tests.support.driver import Driver, configure, gateway
+from tests.support.legs import LEG4, LEGS
+from tests.support.packets import Packet
 from tests.support.reassembler import reassemble
-from tests.support.transcript import Talk
 
 
 def replay(case: Case, **settings: Any) -> Driver:
@@ -161,24 +163,43 @@ def test_late_packets_of_an_old_epoch_stay_in_it(
     assert len({record["id"] for record in records}) == 2
 
 
-@given(cut=st.integers(1, 60), client_isn=st.integers(0, 2**32 - 1))
-def test_sslproxy_line_behind_the_request_line_is_excised(cut: int, client_isn: int) -> None:
-    """An excision at another offset than 0, with the request cut anywhere."""
-    request, rest = b"GET /shell?cd+/tmp HTTP/1.1\r\n", b"Host: decoy\r\n\r\n"
+@st.composite
+def sslproxy_talks(draw: st.DrawFn) -> tuple[Conversation, bytes, list[Packet]]:
+    """A conversation with an SSLproxy line behind its request line, if it has one; what its
+    client's stream is without the line; and a bad capture of it.
+    """
+    request = draw(st.sampled_from([b"", b"GET /shell?cd+/tmp HTTP/1.1\r\n"]))
+    rest = b"Host: decoy\r\n\r\n" + content(draw(st.integers(0, 300)), 5)
     line = headers.sslproxy()
-    stream = request + line + rest
-    driver = Driver(Engine(configure(gateway(headers=["sslproxy"]))))
-    talk = Talk(driver, client_isn=client_isn, client=stream)
-    for text in ("c>s [S]", "s>c [S.] ack 0", "c>s [.] 0 ack 0"):
-        driver.push(talk.frame(text))
-    for left in range(0, len(stream), cut):
-        right = min(left + cut, len(stream))
-        driver.push(talk.frame(f"c>s [P.] {left}:{right} ack 0"))
-        driver.push(talk.frame(f"s>c [.] 0 ack {right}"))
-    driver.finish()
+    isn = draw(st.integers(2**32 - 400, 2**32 - 1))
+    talk = Conversation(LEG4, b"", request + line + rest, content(500, 1 << 18), client_isn=isn)
+    talk.handshake()
+    sizes = st.integers(1, 150)
+    fates = st.sampled_from([Fate.ARRIVED, Fate.LOST_BEHIND, Fate.LOST_BEFORE])
+    for who, size, fate in draw(st.lists(st.tuples(st.booleans(), sizes, fates), max_size=12)):
+        talk.send(who, size, fate)
+    talk.repair([draw(st.sampled_from([536, 40]))])
+    talk.close("fin")
+    packets = disturb(talk.captured, draw(DISTURBANCES), len(request + line))
+    return talk, request + rest, packets
+
+
+@pytest.mark.parametrize("mode", ["strip", "restore"])
+@given(case=sslproxy_talks())
+def test_sslproxy_line_behind_the_request_line_is_excised(
+    mode: str, case: tuple[Conversation, bytes, list[Packet]]
+) -> None:
+    """An excision at another offset than 0, with everything that happens to a header at 0."""
+    talk, client, packets = case
+    driver = Driver(Engine(configure(gateway(headers=["sslproxy"]), mode=mode)))
+    driver.run([LEG4.frame(packet) for packet in packets])
     connection = reassemble(driver.frames).only()
     assert connection.faults == []
-    assert connection.to_server.whole() == request + rest
+    assert connection.to_server.whole() == client
+    assert connection.to_client.whole() == talk.server
+    expect.in_order(driver.emitted)
     (record,) = driver.take_records()
     assert record["verdict"] == "stripped"
     assert record["true"] == named((headers.PEER, headers.DESTINATION))
+    if mode == "restore":
+        assert (connection.client, connection.server) == (headers.PEER, headers.DESTINATION)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from reassembly.layout import (
     BINARY_KINDS,
-    LAYOUT_PRESETS,
     NUMBER_ROLES,
     NUMBER_WIDTHS,
     TEXT_KINDS,
     Problem,
     layout_problems,
 )
+from reassembly.presets import LAYOUT_PRESETS
 
 Layout = list[Any]
 
@@ -227,7 +227,7 @@ def refusal(layout: Layout, encoding: str, **options: object) -> str | None:
     try:
         peeltap_core.Engine(orjson.dumps({"codecs": [codec], "gateways": []}))
     except ValueError as error:
-        return str(error).removeprefix('codecs[0]: codec "ours": ')
+        return str(error).partition('codec "ours": ')[2]
     return None
 
 

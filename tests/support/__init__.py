@@ -1,6 +1,7 @@
 """What the tests of the packet side share. Nothing here knows how the engine works.
 
 `packets`       a TCP segment as a value, and the frames that carry it over any leg
+`legs`          legs of every kind: families, tags, options, link types
 `headers`       proxy headers as bytes, written from the formats' specifications
 `conversation`  two TCP endpoints, the packets they exchange, and what a bad capture makes of them
 `dissect`       a frame back to a value, on dpkt, with its checksums verified

@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-import dpkt
+import dpkt  # type: ignore[import-untyped]
 
 ETHERTYPE_IP, ETHERTYPE_IP6 = 0x0800, 0x86DD
 

@@ -33,7 +33,7 @@ class NaiveStrip:
         self.counts = {"in": 0, "emitted": 0, "merged": 0, "dropped": 0, "held": 0, "frames_out": 0}
 
     def push(
-        self, ts_ns: int, frame: bytes, *, link: str = "ethernet", orig_len: int | None = None
+        self, ts_ns: int, frame: bytes, *, link: str = "ethernet", **about: Any
     ) -> list[tuple[int, bytes]]:
         slot = self.counts["in"]
         self.counts["in"] += 1

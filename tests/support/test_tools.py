@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given, settings
 
 from tests.property import expect
-from tests.property.strategies import LEG4, LEG6, LEGS, Case, Header, cases
+from tests.property.strategies import Case, Header, cases
 from tests.support import headers, packets
 from tests.support.conversation import Conversation, Disturbance, Fate, Ranges, disturb
 from tests.support.dissect import NotTcp, dissect, internet_sum, sack_blocks
 from tests.support.driver import Driver
+from tests.support.legs import LEG4, LEG6, LEGS
 from tests.support.naive import NaiveStrip
 from tests.support.packets import ACK, FIN, PSH, SYN, Leg, Packet
 from tests.support.reassembler import Stream, reassemble
@@ -45,7 +46,7 @@ def simple_case(leg: Leg = LEG4) -> Case:
     return Case(Header("proxy-v2", H, None), talk, talk.captured)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(cases(disturbed=False, legs=(LEG4, LEG6), fates=(Fate.ARRIVED, Fate.LOST_BEHIND)))
 def test_a_naive_strip_of_complete_captures_meets_the_properties(case: Case) -> None:
     driver = naive(case)

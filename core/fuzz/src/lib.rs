@@ -2,7 +2,9 @@
 //! libFuzzer, `core/tests/corpus.rs` replays the corpora through them.
 
 pub mod capture;
+pub mod engine;
 pub mod header;
+pub mod wire;
 
 /// A target's name, which is also that of its corpus, and what it does.
 pub type Target = (&'static str, fn(&[u8]));
@@ -16,4 +18,6 @@ pub const TARGETS: &[Target] = &[
     ("declarations", header::declarations),
     ("captures", capture::captures),
     ("filters", capture::filters),
+    ("wire", wire::wire),
+    ("engine", engine::engine),
 ];

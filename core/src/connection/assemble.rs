@@ -1,12 +1,40 @@
 //! The first bytes of a client's stream, put together from segments in any order.
 
+/// Ranges `(start, end)`, sorted, never touching one another.
+#[derive(Clone, Debug, Default)]
+pub struct Ranges(Vec<(usize, usize)>);
+
+impl Ranges {
+    /// Adds a range; those that it touches become one with it.
+    pub fn add(&mut self, mut start: usize, mut end: usize) {
+        self.0.retain(|&(from, to)| {
+            let apart = to < start || from > end;
+            if !apart {
+                start = start.min(from);
+                end = end.max(to);
+            }
+            apart
+        });
+        let at = self.0.partition_point(|(from, _)| *from < start);
+        self.0.insert(at, (start, end));
+    }
+
+    /// Where the first gap begins.
+    #[must_use]
+    pub fn prefix(&self) -> usize {
+        match self.0.first() {
+            Some(&(0, end)) => end,
+            _ => 0,
+        }
+    }
+}
+
 /// Bytes of a stream from offset 0 on, as far as they can matter to a header. The first copy of a
 /// byte wins.
 #[derive(Clone, Debug, Default)]
 pub struct Assembler {
     bytes: Vec<u8>,
-    /// Ranges of `bytes` that are filled, `(start, end)`, sorted, never touching one another.
-    filled: Vec<(usize, usize)>,
+    filled: Ranges,
 }
 
 impl Assembler {
@@ -30,6 +58,7 @@ impl Assembler {
         let mut at = start;
         for &(from, to) in self
             .filled
+            .0
             .iter()
             .filter(|(from, to)| *from < end && *to > start)
         {
@@ -43,36 +72,20 @@ impl Assembler {
         if at < end {
             self.bytes[at..end].copy_from_slice(&data[at - start..]);
         }
-        self.mark(start, end);
+        self.filled.add(start, end);
         conflict
-    }
-
-    fn mark(&mut self, mut start: usize, mut end: usize) {
-        self.filled.retain(|&(from, to)| {
-            let apart = to < start || from > end;
-            if !apart {
-                start = start.min(from);
-                end = end.max(to);
-            }
-            apart
-        });
-        let at = self.filled.partition_point(|(from, _)| *from < start);
-        self.filled.insert(at, (start, end));
     }
 
     /// The bytes from offset 0 up to the first gap.
     #[must_use]
     pub fn prefix(&self) -> &[u8] {
-        match self.filled.first() {
-            Some(&(0, end)) => &self.bytes[..end],
-            _ => &[],
-        }
+        &self.bytes[..self.filled.prefix()]
     }
 
     /// Whether nothing was added.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.filled.is_empty()
+        self.filled.0.is_empty()
     }
 
     /// Memory held, in bytes.

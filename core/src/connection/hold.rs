@@ -1,7 +1,7 @@
 //! Packets of one connection that wait until its header is known.
 
 use super::Assembler;
-use crate::engine::{Meta, Nanos};
+use crate::engine::Meta;
 
 /// A packet that waits.
 pub struct HeldPacket {
@@ -19,8 +19,8 @@ pub struct HeldPacket {
 pub struct Hold {
     /// Which hold this is, so that a timer of an earlier one does not end it.
     pub stamp: u64,
-    /// When the first packet was held.
-    pub since: Nanos,
+    /// Whether a packet that waits acknowledges client data: then data was missed.
+    pub acks_data: bool,
     /// The client's first bytes.
     pub stream: Assembler,
     /// In capture order.
@@ -32,10 +32,10 @@ pub struct Hold {
 impl Hold {
     /// An empty hold.
     #[must_use]
-    pub fn new(stamp: u64, since: Nanos) -> Hold {
+    pub fn new(stamp: u64) -> Hold {
         Hold {
             stamp,
-            since,
+            acks_data: false,
             stream: Assembler::default(),
             packets: Vec::new(),
             bytes: 0,

@@ -71,25 +71,10 @@ impl Engine {
         }
         let mut connection = Connection::new(key, now, isn, state, facts);
         connection.rule = found.rule;
-        self.note_mss(&mut connection, segment, frame, flags);
-        self.make_room(begins, out);
-        Some(self.tracker.insert(connection, begins))
-    }
-
-    /// Remembers the smaller of both ends' segment sizes, where superframes are to be cut.
-    pub(super) fn note_mss(
-        &self,
-        connection: &mut Connection,
-        segment: &Segment,
-        frame: &[u8],
-        flags: u8,
-    ) {
-        if self.config.superframes == Superframes::Segment && flags & flag::SYN != 0 {
-            if let Some(mss) = tcp::mss(segment.options(frame)) {
-                let known = &mut connection.extra_mut().mss;
-                *known = if *known == 0 { mss } else { mss.min(*known) };
-            }
-        }
+        note_mss(self.config.superframes, &mut connection, segment, frame);
+        // Whatever it is, nobody has answered yet.
+        self.make_room(true, out);
+        Some(self.tracker.insert(connection, true))
     }
 
     /// Evicts until a pool has room for one more.
@@ -120,6 +105,16 @@ impl Engine {
         if self.tracker.get(id).is(fact::HOLDING) {
             self.give_up(id, u64::MAX, out);
         }
+        let old = self.tracker.get_mut(id);
+        // A SYN that nobody answered does not take the place of the connection before it.
+        let is_idle_talk = old.packets()[1] == 0 && old.is(fact::EARLIER);
+        let spared = match &mut old.extra {
+            Some(extra) if is_idle_talk => extra.earlier.take(),
+            _ => None,
+        };
+        if is_idle_talk {
+            old.unset(fact::EARLIER);
+        }
         self.drop_earlier(id);
         let old = self.tracker.get_mut(id);
         let mut new = Connection::new(old.key, now, isn, State::Header, 0);
@@ -133,21 +128,24 @@ impl Engine {
         }
         new.rule = old.rule;
         new.epoch = old.epoch.saturating_add(1);
-        let mut old = std::mem::replace(old, new);
-        if old.state.is_undecided() {
-            self.stats.decide(old.state.verdict());
-            let end = old.last_seen();
-            self.record(&mut old, Some(end));
-            return;
+        let old = std::mem::replace(old, new);
+        let earlier = if spared.is_some() || old.state.is_undecided() {
+            self.retire(&old, Some(old.last_seen()));
+            spared
+        } else {
+            Some(Box::new(old))
+        };
+        if let Some(earlier) = earlier {
+            let new = self.tracker.get_mut(id);
+            new.set(fact::EARLIER);
+            new.extra_mut().earlier = Some(earlier);
         }
-        let new = self.tracker.get_mut(id);
-        new.set(fact::EARLIER);
-        new.extra_mut().earlier = Some(Box::new(old));
     }
 
     /// Remembers that a restored connection uses its true 5-tuple.
     pub(super) fn note_true_tuple(&mut self, id: Id) {
-        let Some(key) = true_key(self.tracker.get(id)) else {
+        let connection = self.tracker.get(id);
+        let Some(key) = true_key(connection).filter(|_| !connection.is_closed()) else {
             return;
         };
         match self.true_tuples.entry(key) {
@@ -161,11 +159,23 @@ impl Engine {
         }
     }
 
-    /// The reverse.
+    /// A restored connection has ended: its true 5-tuple is free.
+    #[cold]
+    pub(super) fn leave_true_tuple(&mut self, id: Id) {
+        if let Some(key) = true_key(self.tracker.get(id)) {
+            self.free_true_tuple(key);
+        }
+    }
+
+    /// The same, of a connection that leaves the table without having ended.
     pub(super) fn forget_true_tuple(&mut self, connection: &Connection) {
-        let Some(key) = true_key(connection) else {
-            return;
-        };
+        if let Some(key) = true_key(connection) {
+            self.free_true_tuple(key);
+        }
+    }
+
+    /// One connection less uses a true 5-tuple.
+    pub(super) fn free_true_tuple(&mut self, key: Key) {
         if let Entry::Occupied(mut entry) = self.true_tuples.entry(key) {
             *entry.get_mut() -= 1;
             if *entry.get() == 0 {
@@ -176,11 +186,26 @@ impl Engine {
 }
 
 /// The key under which a restored connection's packets leave.
-fn true_key(connection: &Connection) -> Option<Key> {
+pub(super) fn true_key(connection: &Connection) -> Option<Key> {
     if !connection.is(fact::RESTORE) || connection.state != State::Stripped {
         return None;
     }
     let (peer, peer_port, destination, port) = connection.truth()?;
     let v6 = connection.truth_is_v6();
     Some(Key::new((peer, peer_port), (destination, port), [0; 2], v6).0)
+}
+
+/// Remembers the smaller of both ends' segment sizes, where superframes are to be cut.
+pub(super) fn note_mss(
+    superframes: Superframes,
+    connection: &mut Connection,
+    segment: &Segment,
+    frame: &[u8],
+) {
+    if superframes == Superframes::Segment && segment.flags(frame) & flag::SYN != 0 {
+        if let Some(mss) = tcp::mss(segment.options(frame)) {
+            let known = &mut connection.extra_mut().mss;
+            *known = if *known == 0 { mss } else { mss.min(*known) };
+        }
+    }
 }

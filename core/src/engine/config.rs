@@ -188,11 +188,8 @@ impl Config {
                 "at most {MAX_CODECS} codecs and {MAX_RULES} gateways"
             ));
         }
-        let mut codecs = Vec::new();
-        for (at, codec) in spec.codecs.iter().enumerate() {
-            let built = registry::build(codec);
-            codecs.push(built.map_err(|e| ConfigError(format!("codecs[{at}]: {e}")))?);
-        }
+        let codecs =
+            registry::build_all(&spec.codecs).map_err(|e| ConfigError(format!("codecs: {e}")))?;
         let mut rules = Vec::new();
         for (at, gateway) in spec.gateways.iter().enumerate() {
             rules.push(

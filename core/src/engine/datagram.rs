@@ -19,15 +19,14 @@ impl Engine {
         vlan: [u16; 2],
         out: &mut impl Output,
     ) -> Fate {
-        let joined = self.fragments.push(slot, meta, frame, ip, vlan);
+        let joined = self.fragments.push(slot, self.now, meta, frame, ip, vlan);
         let overlaps = self.fragments.take_overlaps();
         self.stats.note_many(Event::FragmentOverlap, overlaps);
         match joined {
             Joined::Waits => {
                 self.stats.held += 1;
-                let capacity = self.config.limits.fragments;
-                if self.fragments.len() > capacity {
-                    self.release_fragments(0, out);
+                if self.release_fragments(0, slot, out) {
+                    return Fate::Emitted;
                 }
                 Fate::Held
             }
@@ -62,7 +61,7 @@ impl Engine {
             }
             _ => None,
         };
-        let Some(segment) = tracked else {
+        let Some(mut segment) = tracked else {
             self.stats.held += 1;
             self.let_go(parts, slot, out);
             return Fate::Emitted;
@@ -72,7 +71,7 @@ impl Engine {
             self.stats.merge(Merged::Fragment);
             out.settle(part.slot);
         }
-        match self.tcp(slot, &meta, whole, segment, out) {
+        match self.tcp(slot, &meta, whole, &mut segment, out) {
             Fate::Pass => out.emit(slot, &meta, whole),
             Fate::Rewritten {
                 start,
@@ -107,10 +106,19 @@ impl Engine {
     }
 
     /// Lets go of fragments that wait since before `since`, and of the oldest ones over the limit.
-    pub(super) fn release_fragments(&mut self, since: Nanos, out: &mut impl Output) {
+    /// Returns whether `current`, the slot being pushed, was among them.
+    pub(super) fn release_fragments(
+        &mut self,
+        since: Nanos,
+        current: u64,
+        out: &mut impl Output,
+    ) -> bool {
         let capacity = self.config.limits.fragments;
+        let mut left = false;
         while let Some(parts) = self.fragments.expire(since, capacity) {
-            self.let_go(parts, u64::MAX, out);
+            left |= parts.iter().any(|part| part.slot == current);
+            self.let_go(parts, current, out);
         }
+        left
     }
 }

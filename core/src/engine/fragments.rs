@@ -3,8 +3,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::connection::Ranges;
 use crate::wire::be16;
-use crate::wire::ip::{protocol, set16, v4, Fragment, Ip};
+use crate::wire::ip::{set16, v4, Fragment, Ip, FRAGMENT_HEADER};
 #[cfg(test)]
 use crate::wire::put16;
 
@@ -36,6 +37,10 @@ struct Pending {
     since: Nanos,
     stamp: u64,
     parts: Vec<Waiting>,
+    /// What of the datagram is there.
+    filled: Ranges,
+    /// Its length, when its last fragment is there.
+    total: Option<usize>,
 }
 
 /// What a fragment led to.
@@ -52,7 +57,7 @@ pub enum Joined {
 const MAX_DATAGRAM: usize = 65_535;
 
 /// The most fragments that one datagram may have: 65,535 bytes in pieces for the smallest MTU in use
-/// (576) are 119. Putting a datagram together is tried at each fragment, so this bounds the work too.
+/// (576) are 119.
 const MAX_PARTS: usize = 128;
 
 /// All datagrams that wait.
@@ -69,7 +74,7 @@ pub struct Fragments {
 
 impl Fragments {
     /// How many fragments wait.
-    #[must_use]
+    #[cfg(test)]
     pub fn len(&self) -> usize {
         self.count
     }
@@ -79,16 +84,17 @@ impl Fragments {
         std::mem::take(&mut self.overlaps)
     }
 
-    /// Adds a fragment. `ip.fragment` is set.
+    /// Adds a fragment. `ip.is_fragment` holds.
     pub fn push(
         &mut self,
         slot: u64,
+        now: Nanos,
         meta: &Meta,
         frame: &[u8],
         ip: &Ip,
         vlan: [u16; 2],
     ) -> Joined {
-        let Some(place) = ip.fragment else {
+        let Some(place) = ip.fragment(frame) else {
             return Joined::Waits;
         };
         let (src, dst) = ip.addresses(frame);
@@ -113,22 +119,40 @@ impl Fragments {
 
         self.stamp += 1;
         let stamp = self.stamp;
+        if self.order.len() > 2 * self.pending.len() + 1024 {
+            let pending = &self.pending;
+            self.order
+                .retain(|(key, stamp)| pending.get(key).is_some_and(|p| p.stamp == *stamp));
+        }
         let order = &mut self.order;
         let pending = self.pending.entry(key).or_insert_with(|| {
             order.push_back((key, stamp));
             Pending {
-                since: meta.ts,
+                since: now,
                 stamp,
                 parts: Vec::new(),
+                filled: Ranges::default(),
+                total: None,
             }
         });
+        let begin = place.offset as usize;
         pending.parts.push(part);
+        pending.filled.add(begin, begin + len);
+        if !place.more && pending.total.is_none() {
+            pending.total = Some(begin + len);
+        }
         self.count += 1;
         if lies || pending.parts.len() > MAX_PARTS {
             return Joined::Hopeless(self.take(&key));
         }
+        if pending
+            .total
+            .is_none_or(|total| pending.filled.prefix() < total)
+        {
+            return Joined::Waits;
+        }
         match join(&pending.parts, &mut self.overlaps) {
-            None => Joined::Waits,
+            None => Joined::Hopeless(self.take(&key)),
             Some(whole) => Joined::Whole(whole, self.take(&key)),
         }
     }
@@ -200,7 +224,7 @@ fn join(parts: &[Waiting], overlaps: &mut u64) -> Option<Vec<u8>> {
     ip.l4 = header_end;
     ip.end = body + total;
     if ip.v6 {
-        whole[first.place.named_at] = protocol::TCP;
+        whole[first.place.named_at] = first.ip.protocol;
         if ip.end - ip.l3 - 40 > MAX_DATAGRAM {
             return None;
         }
@@ -215,9 +239,6 @@ fn join(parts: &[Waiting], overlaps: &mut u64) -> Option<Vec<u8>> {
     }
     Some(whole)
 }
-
-/// Length of IPv6's fragment header.
-const FRAGMENT_HEADER: usize = 8;
 
 #[cfg(test)]
 mod tests {
@@ -254,7 +275,7 @@ mod tests {
         let Kind::Fragment { ip, vlan } = parse(frame, Link::Raw) else {
             panic!("not a fragment")
         };
-        fragments.push(slot, &META, frame, &ip, vlan)
+        fragments.push(slot, META.ts, &META, frame, &ip, vlan)
     }
 
     #[test]

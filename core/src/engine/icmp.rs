@@ -41,7 +41,7 @@ pub fn quote(frame: &[u8], outer: &Ip) -> Option<Quote> {
     } else {
         ip::parse_v4(quoted, at)
     }?;
-    if ip.protocol != protocol::TCP || ip.fragment.is_some() || quoted.len() < ip.l4 + 8 {
+    if ip.protocol != protocol::TCP || ip.is_fragment || quoted.len() < ip.l4 + 8 {
         return None;
     }
     Some(Quote {

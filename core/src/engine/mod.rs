@@ -54,11 +54,21 @@ pub struct Engine {
     fragments: Fragments,
     /// Holds that are under way, by when they end; those that ended early are skipped.
     deadlines: VecDeque<Deadline>,
+    /// How many deadlines there may be before those that ended early are taken out.
+    deadlines_allowed: usize,
     /// Bytes that wait.
     held_bytes: usize,
     stamp: u64,
-    /// The latest time seen.
+    /// The latest time that is believed; 0 before the first.
     now: Nanos,
+    /// A time far from it, which the last packet had.
+    doubted: Option<Nanos>,
+    /// Whether the clock stepped, so that nobody knows how long fragments have waited.
+    fragments_ageless: bool,
+    /// Where the clock last stepped to.
+    stepped: Nanos,
+    /// Until when a connection may have begun before the first packet; 0 once the clock stepped.
+    early_until: Nanos,
     /// When entries are next looked at for expiry.
     next_sweep: Nanos,
     since_sweep: u32,
@@ -73,6 +83,9 @@ pub struct Engine {
 fn nanos(seconds: f64) -> Nanos {
     (seconds * 1e9) as Nanos
 }
+
+/// How far apart the times of two packets in a row may be before they are doubted.
+const FAR: Nanos = 60_000_000_000;
 
 /// Entries looked at in one sweep of the table, and the packets and the time between two sweeps.
 const SWEEP_ENTRIES: usize = 512;
@@ -90,9 +103,14 @@ impl Engine {
             stats,
             fragments: Fragments::default(),
             deadlines: VecDeque::new(),
+            deadlines_allowed: 1024,
             held_bytes: 0,
             stamp: 0,
             now: 0,
+            doubted: None,
+            fragments_ageless: false,
+            stepped: 0,
+            early_until: 0,
             next_sweep: 0,
             since_sweep: 0,
             true_tuples: HashMap::new(),
@@ -115,9 +133,7 @@ impl Engine {
         out: &mut impl Output,
     ) -> Fate {
         self.stats.input += 1;
-        if meta.ts > self.now {
-            self.now = meta.ts;
-        }
+        self.tell(meta.ts);
         self.since_sweep += 1;
         if self.since_sweep >= SWEEP_PACKETS || self.now >= self.next_sweep {
             self.sweep(out);
@@ -130,7 +146,7 @@ impl Engine {
             self.end_holds(out);
         }
         let fate = match packet::parse(frame, meta.link) {
-            Kind::Tcp(segment) => self.tcp(slot, meta, frame, segment, out),
+            Kind::Tcp(mut segment) => self.tcp(slot, meta, frame, &mut segment, out),
             Kind::Fragment { ip, vlan } => {
                 let (src, dst) = ip.addresses(frame);
                 if self.config.rules.concern(&src, &dst) {
@@ -152,9 +168,14 @@ impl Engine {
         fate
     }
 
-    /// Tells the engine what time it is: holds that are due end, silent connections expire.
+    /// Tells the engine what time it is, where packets do not come to tell it: holds that are due
+    /// end, silent connections expire. Time that passed in this way is believed.
     pub fn advance(&mut self, now: Nanos, out: &mut impl Output) {
-        self.now = self.now.max(now);
+        self.tell(now);
+        if now > self.now {
+            self.now = now;
+            self.doubted = None;
+        }
         self.end_holds(out);
         if self.now >= self.next_sweep {
             self.sweep(out);
@@ -164,7 +185,7 @@ impl Engine {
     /// The end of the input: everything that waits leaves. Connections stay in the table until
     /// [`Engine::close_some`].
     pub fn finish(&mut self, out: &mut impl Output) {
-        self.release_fragments(Nanos::MAX, out);
+        self.release_fragments(Nanos::MAX, u64::MAX, out);
         while let Some(deadline) = self.deadlines.pop_front() {
             self.end_hold(&deadline, Event::HoldTimeout, out);
         }
@@ -227,6 +248,58 @@ impl Engine {
         all
     }
 
+    /// Hears a time. A step of the clock, or a corrupt timestamp, must not age everything at once:
+    /// what lies far from the present is believed when the next packet says so too, and then all
+    /// that is remembered counts as seen just now.
+    #[inline(always)]
+    fn tell(&mut self, ts: Nanos) {
+        if ts.abs_diff(self.now) <= FAR {
+            // Packets of several queues come slightly out of order.
+            self.now = self.now.max(ts);
+            self.doubted = None;
+        } else {
+            self.doubt(ts);
+        }
+    }
+
+    #[cold]
+    fn doubt(&mut self, ts: Nanos) {
+        let is_first = self.now == 0;
+        let agreed = match self.doubted.replace(ts) {
+            // Both ahead, one after the other: time did pass.
+            Some(doubted) if doubted > self.now && ts >= doubted => true,
+            Some(doubted) => doubted.abs_diff(ts) <= FAR,
+            None => false,
+        };
+        if !is_first && !agreed {
+            return;
+        }
+        let early = nanos(self.config.limits.hold_seconds);
+        self.early_until = if is_first {
+            ts.saturating_add(early)
+        } else {
+            0
+        };
+        for deadline in &mut self.deadlines {
+            deadline.at = ts.saturating_add(deadline.at.saturating_sub(self.now));
+        }
+        self.now = ts;
+        self.doubted = None;
+        self.stepped = ts;
+        self.fragments_ageless = !is_first;
+        self.next_sweep = ts;
+    }
+
+    /// How long ago something was seen, clock steps left out.
+    fn silence(now: Nanos, stepped: Nanos, seen: Nanos) -> Nanos {
+        let from_before = seen > now.saturating_add(FAR);
+        now.saturating_sub(if from_before {
+            stepped
+        } else {
+            seen.max(stepped)
+        })
+    }
+
     /// A frame that belongs to no connection.
     #[inline]
     fn other(&mut self) -> Fate {
@@ -246,15 +319,15 @@ impl Engine {
         slot: u64,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
-        let (key, from_low) = Key::of(&segment, frame);
+        let (key, from_low) = Key::of(segment, frame);
         let flags = segment.flags(frame);
         let found = self.tracker.find(&key);
         let mut id = match found {
             Some(id) => id,
-            None => match self.admit(key, from_low, &segment, frame, meta.ts, out) {
+            None => match self.admit(key, from_low, segment, frame, meta.ts, out) {
                 Some(id) => id,
                 None => return self.other(),
             },
@@ -264,10 +337,16 @@ impl Engine {
 
         if found.is_some() {
             let is_syn = flags & (flag::SYN | flag::ACK) == flag::SYN;
-            if is_syn && to_server && segment.seq(frame) != connection.isn {
+            let again = segment.seq(frame) != connection.isn || connection.is(fact::RST);
+            let is_earlier = connection
+                .earlier()
+                .is_some_and(|earlier| earlier.isn == segment.seq(frame));
+            if is_syn && to_server && again && is_earlier {
+                return self.earlier(slot, id, to_server, meta, frame, segment, out);
+            } else if is_syn && to_server && again {
                 self.renew(id, segment.seq(frame), meta.ts, out);
             } else if connection.is(fact::EARLIER)
-                && is_of_earlier(connection, &segment, frame, to_server)
+                && is_of_earlier(connection, segment, frame, to_server)
             {
                 return self.earlier(slot, id, to_server, meta, frame, segment, out);
             }
@@ -282,24 +361,28 @@ impl Engine {
                 connection.set(fact::SYN_ACK);
                 connection.client_ack = segment.seq(frame);
             }
-        } else if id.is_half_open() && (payload > 0 || (to_server && connection.is(fact::SYN_ACK)))
-        {
+        } else if id.is_half_open() && flags & flag::RST == 0 && is_answered(connection) {
             id = self.promote(id, out);
         }
-        strip::complete_checksum(&segment, frame, meta, &mut self.stats);
+        strip::complete_checksum(segment, frame, meta, &mut self.stats);
         let connection = self.tracker.get_mut(id);
-        if to_server && (payload > 0 || flags & flag::FIN != 0) {
+        let sends = payload > 0 || flags & flag::FIN != 0;
+        if to_server && sends && connection.state != State::Unsure {
             let begin = segment.seq(frame).plus(u32::from(flags & flag::SYN != 0));
             connection.note_client_end(begin.plus(payload as u32));
         }
         if connection.state.is_undecided() {
             return self.undecided(slot, id, to_server, meta, frame, segment, out);
         }
-        if flags & (flag::FIN | flag::RST) != 0 {
-            note_end(connection, flags, to_server);
+        if flags & (flag::FIN | flag::RST) != 0 && !connection.is_closed() {
+            note_end(connection, segment, frame, to_server);
+            if connection.is_closed() {
+                self.leave_true_tuple(id);
+            }
         }
+        let connection = self.tracker.get(id);
         if to_server && payload > 0 && !connection.is(fact::LOOKED) {
-            self.look_for_forgery(id, &segment, frame);
+            self.look_for_forgery(id, segment, frame);
         }
         let Engine {
             tracker,
@@ -330,11 +413,11 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         self.stats.note(Event::EarlierEpoch);
-        strip::complete_checksum(&segment, frame, meta, &mut self.stats);
+        strip::complete_checksum(segment, frame, meta, &mut self.stats);
         let Engine {
             tracker,
             stats,
@@ -350,14 +433,20 @@ impl Engine {
             return Fate::Pass;
         };
         earlier.count(to_server, segment.payload_len(), meta.ts);
-        let flags = segment.flags(frame);
         if to_server {
             earlier.note_client_end(segment.seq(frame).plus(segment.payload_len() as u32));
         }
-        note_end(earlier, flags, to_server);
-        treat(
+        let was_closed = earlier.is_closed();
+        note_end(earlier, segment, frame, to_server);
+        let ends_now = !was_closed && earlier.is_closed();
+        let freed = admit::true_key(earlier).filter(|_| ends_now);
+        let fate = treat(
             earlier, to_server, slot, meta, frame, segment, config, stats, out,
-        )
+        );
+        if let Some(key) = freed {
+            self.free_true_tuple(key);
+        }
+        fate
     }
 
     /// An ICMP message: mapped if it quotes a tracked packet.
@@ -402,21 +491,29 @@ impl Engine {
         self.since_sweep = 0;
         self.next_sweep = self.now.saturating_add(SWEEP_NANOS);
         let limits = self.config.limits;
-        self.release_fragments(self.now.saturating_sub(nanos(limits.fragment_seconds)), out);
+        let age = nanos(limits.fragment_seconds);
+        let since = if std::mem::take(&mut self.fragments_ageless) {
+            Nanos::MAX
+        } else {
+            self.now.saturating_sub(age)
+        };
+        self.release_fragments(since, u64::MAX, out);
         let (idle, half, closed) = (
             nanos(limits.idle_seconds),
             nanos(limits.half_open_seconds),
             nanos(limits.closed_seconds),
         );
-        let now = self.now;
+        let (now, stepped) = (self.now, self.stepped);
+        let silence =
+            |connection: &Connection| Engine::silence(now, stepped, connection.last_seen());
         let mut with_earlier = Vec::new();
         let expired = self.tracker.sweep(SWEEP_ENTRIES, |connection, half_open| {
-            let silent = now.saturating_sub(connection.last_seen());
+            let silent = silence(connection);
             let earlier = connection
                 .extra
                 .as_ref()
                 .and_then(|extra| extra.earlier.as_ref());
-            if earlier.is_some_and(|e| now.saturating_sub(e.last_seen()) > closed) {
+            if earlier.is_some_and(|earlier| silence(earlier) > closed) {
                 with_earlier.push(connection.key);
             }
             silent
@@ -447,13 +544,23 @@ impl Engine {
             self.give_up(id, u64::MAX, out);
         }
         self.drop_earlier(id);
-        let mut connection = self.tracker.remove(id);
+        let connection = self.tracker.remove(id);
+        let end = ended.then(|| connection.last_seen());
+        self.retire(&connection, end);
+    }
+
+    /// The end of what is remembered of a connection: its verdict, if it never had one, and its
+    /// record.
+    fn retire(&mut self, connection: &Connection, end: Option<Nanos>) {
         if connection.state.is_undecided() {
             self.stats.decide(connection.state.verdict());
         }
-        self.forget_true_tuple(&connection);
-        let end = ended.then(|| connection.last_seen());
-        self.record(&mut connection, end);
+        if !connection.is_closed() {
+            self.forget_true_tuple(connection);
+        }
+        if self.config.records {
+            record::write(&mut self.records, connection, &self.config.codecs, end);
+        }
     }
 
     /// Makes the record of a connection's earlier epoch and forgets it.
@@ -467,18 +574,25 @@ impl Engine {
             .extra
             .as_mut()
             .and_then(|extra| extra.earlier.take());
-        if let Some(mut earlier) = earlier {
-            let end = earlier.last_seen();
-            self.forget_true_tuple(&earlier);
-            self.record(&mut earlier, Some(end));
+        if let Some(earlier) = earlier {
+            self.retire(&earlier, Some(earlier.last_seen()));
         }
     }
+}
 
-    fn record(&mut self, connection: &mut Connection, end: Option<Nanos>) {
-        if self.config.records {
-            record::write(&mut self.records, connection, &self.config.codecs, end);
-        }
+/// Whether a RST is near enough to the stream to end it.
+#[cold]
+fn ends_it(connection: &Connection, segment: &Segment, frame: &[u8], to_server: bool) -> bool {
+    if connection.state == State::Unsure {
+        return true;
     }
+    if to_server {
+        return connection.is_near(segment.seq(frame));
+    }
+    let acks = segment.flags(frame) & flag::ACK != 0;
+    (acks && connection.is_near(segment.ack(frame)))
+        || connection.is_near_server(segment.seq(frame))
+        || !connection.is(fact::SYN_ACK)
 }
 
 /// Whether a packet belongs to the earlier use of a connection's 5-tuple.
@@ -502,15 +616,26 @@ fn is_of_earlier(
     } else if segment.flags(frame) & flag::ACK != 0 {
         segment.ack(frame)
     } else {
-        return false;
+        let number = segment.seq(frame);
+        return !connection.is_near_server(number) && earlier.is_near_server(number);
     };
     !connection.is_near(number) && earlier.is_near(number)
 }
 
-/// Remembers FIN and RST.
+/// Whether an entry is more than somebody's attempt: both ends were heard, or one of them at length,
+/// where only its direction is captured.
+fn is_answered(connection: &Connection) -> bool {
+    const AT_LENGTH: u64 = 8;
+    let [to_server, to_client] = connection.packets();
+    (to_server > 0 && to_client > 0) || to_server.max(to_client) >= AT_LENGTH
+}
+
+/// Remembers FIN and RST. A RST far from the stream is one that the ends ignore too (RFC 5961 section
+/// 3.2).
 #[inline(always)]
-fn note_end(connection: &mut Connection, flags: u8, to_server: bool) {
-    if flags & flag::RST != 0 {
+fn note_end(connection: &mut Connection, segment: &Segment, frame: &[u8], to_server: bool) {
+    let flags = segment.flags(frame);
+    if flags & flag::RST != 0 && ends_it(connection, segment, frame, to_server) {
         connection.set(fact::RST);
     }
     if flags & flag::FIN != 0 {

@@ -59,6 +59,9 @@ named! {
         HeaderMalformed = "header_malformed",
         /// Two copies of header bytes disagree; the first was used.
         HeaderConflict = "header_overlap_differs",
+        /// A header at the front of a connection whose beginning was not captured, too late to be
+        /// believed.
+        LateHeader = "late_header",
         /// Packets held too long, flushed.
         HoldTimeout = "hold_timeout",
         /// Too much held, flushed.

@@ -15,12 +15,10 @@ use super::{Checksum, Meta};
 
 /// A packet after its treatment.
 pub enum Stripped {
-    /// It begins at `frame[start]`; the segment's offsets are already moved, and end at `ip.end`.
+    /// It begins at `frame[start]`; the segment's offsets count from there, and it ends at `ip.end`.
     Packet {
         /// First byte.
         start: usize,
-        /// The packet, in the frame.
-        segment: Segment,
     },
     /// It carried header bytes and nothing else.
     Nothing,
@@ -81,7 +79,7 @@ fn set32(segment: &Segment, frame: &mut [u8], meta: &Meta, offset: usize, value:
 #[inline]
 pub fn to_server(
     connection: &mut Connection,
-    segment: Segment,
+    segment: &mut Segment,
     frame: &mut [u8],
     meta: &Meta,
     stats: &mut Stats,
@@ -89,23 +87,24 @@ pub fn to_server(
     if connection.removed > 0 {
         let options = segment.options(frame);
         if !options.is_empty() && !tcp::only_timestamp(options) {
-            blank_auth_options(&segment, frame, meta, stats);
+            blank_auth_options(segment, frame, meta, stats);
         }
         let seq = segment.seq(frame);
-        let clear = i64::from(connection.boundary());
-        if !connection.is(fact::FAR_PAST) && connection.offset(seq) < clear {
+        // What seems to lie further than a window before the stream is past it by more than 2 GiB.
+        let near = -(1 << 30)..i64::from(connection.boundary());
+        if !connection.is(fact::FAR_PAST) && near.contains(&connection.offset(seq)) {
             return near_header(connection, segment, frame, meta);
         }
         set32(
-            &segment,
+            segment,
             frame,
             meta,
             tcp::SEQ,
             seq.minus(connection.removed).0,
         );
     }
-    note_client_ack(connection, &segment, frame);
-    Stripped::Packet { start: 0, segment }
+    note_client_ack(connection, segment, frame);
+    Stripped::Packet { start: 0 }
 }
 
 #[inline(always)]
@@ -129,7 +128,7 @@ fn acks_news(connection: &Connection, ack: Seq) -> bool {
 #[cold]
 fn near_header(
     connection: &mut Connection,
-    segment: Segment,
+    segment: &mut Segment,
     frame: &mut [u8],
     meta: &Meta,
 ) -> Stripped {
@@ -154,11 +153,8 @@ fn near_header(
     let is_probe = repeats_last && excised(begin) && len <= 1;
     if is_probe {
         let mapped = connection.seq(connection.map(sent) - 1);
-        let segment = cut(segment, frame, meta, 0, len as usize, Edits::seq(mapped));
-        return Stripped::Packet {
-            start: segment.1,
-            segment: segment.0,
-        };
+        let start = cut(segment, frame, meta, 0, len as usize, Edits::seq(mapped));
+        return Stripped::Packet { start };
     }
 
     // 2. Where the packet goes, and what of it stays.
@@ -187,7 +183,8 @@ fn near_header(
 
     // 4. A packet that had nothing but header bytes leaves if it says something else.
     if taken > 0 && taken == len {
-        let says_more = flags & (flag::SYN | flag::FIN | flag::RST) != 0;
+        let plain = flag::ACK | flag::PSH | flag::URG;
+        let says_more = flags & !plain != 0 || tcp::has_sack(segment.options(frame));
         let acks_new = flags & flag::ACK != 0 && acks_news(connection, segment.ack(frame));
         if !says_more && !acks_new {
             return Stripped::Nothing;
@@ -195,14 +192,14 @@ fn near_header(
         edits.clear |= flag::PSH;
     }
 
-    note_client_ack(connection, &segment, frame);
+    note_client_ack(connection, segment, frame);
     // 5. From the last excision to the first, so that offsets before it stay as they are.
-    let (mut segment, mut start) = (segment, 0);
+    let mut start = 0;
     match parts.split_first() {
-        None => (segment, start) = cut(segment, frame, meta, 0, 0, edits),
+        None => start = cut(segment, frame, meta, 0, 0, edits),
         Some((first, later)) => {
             for (from, len) in later.iter().rev() {
-                let moved = cut(
+                start += cut(
                     segment,
                     &mut frame[start..],
                     meta,
@@ -210,15 +207,11 @@ fn near_header(
                     *len,
                     Edits::none(),
                 );
-                segment = moved.0;
-                start += moved.1;
             }
-            let moved = cut(segment, &mut frame[start..], meta, first.0, first.1, edits);
-            segment = moved.0;
-            start += moved.1;
+            start += cut(segment, &mut frame[start..], meta, first.0, first.1, edits);
         }
     }
-    Stripped::Packet { start, segment }
+    Stripped::Packet { start }
 }
 
 /// What changes in a header beside lengths.
@@ -247,15 +240,15 @@ impl Edits {
 }
 
 /// Takes `len` bytes out of the payload at `from`, edits the header, corrects lengths and checksums.
-/// Returns the segment with offsets relative to the returned start in `frame`.
+/// Returns where the packet begins in `frame` now; the segment's offsets count from there.
 fn cut(
-    mut segment: Segment,
+    segment: &mut Segment,
     frame: &mut [u8],
     meta: &Meta,
     from: usize,
     len: usize,
     edits: Edits,
-) -> (Segment, usize) {
+) -> usize {
     let l4 = segment.ip.l4;
     let partial = meta.checksum == Checksum::Partial;
     let cut_at = segment.payload + from;
@@ -300,14 +293,14 @@ fn cut(
     debug_assert!(segment.ip.end <= old_end);
     let gone = there.len();
     frame.copy_within(0..there.start, gone);
-    (segment, gone)
+    gone
 }
 
 /// A packet from the server.
 #[inline]
 pub fn to_client(
     connection: &mut Connection,
-    segment: Segment,
+    segment: &mut Segment,
     frame: &mut [u8],
     meta: &Meta,
     stats: &mut Stats,
@@ -316,34 +309,41 @@ pub fn to_client(
         let ack = segment.ack(frame);
         let removed = connection.removed;
         if connection.is(fact::FAR_PAST) {
-            set32(&segment, frame, meta, tcp::ACK, ack.minus(removed).0);
+            set32(segment, frame, meta, tcp::ACK, ack.minus(removed).0);
         } else {
             let offset = connection.offset(ack);
             let boundary = i64::from(connection.boundary());
-            if (1..=boundary).contains(&offset) && acks_headers_only(connection, &segment, frame) {
+            if (1..=boundary).contains(&offset)
+                && acks_headers_only(connection, segment, frame, offset == boundary)
+            {
                 return Stripped::Acknowledgement;
             }
             if offset >= boundary {
-                set32(&segment, frame, meta, tcp::ACK, ack.minus(removed).0);
+                set32(segment, frame, meta, tcp::ACK, ack.minus(removed).0);
             } else if offset > 0 {
                 let mapped = connection.seq(connection.map(offset)).0;
-                set32(&segment, frame, meta, tcp::ACK, mapped);
+                set32(segment, frame, meta, tcp::ACK, mapped);
             }
         }
         let options = segment.options(frame);
         if !options.is_empty() && !tcp::only_timestamp(options) {
-            map_sack(connection, &segment, frame, meta, stats);
-            blank_auth_options(&segment, frame, meta, stats);
+            map_sack(connection, segment, frame, meta, stats);
+            blank_auth_options(segment, frame, meta, stats);
         }
     }
-    Stripped::Packet { start: 0, segment }
+    Stripped::Packet { start: 0 }
 }
 
 /// Whether a server's packet, whose acknowledgement lies within the headers or at their end, says
 /// nothing but that. Mapped, it would repeat the acknowledgement of the SYN, and readers take repeats
-/// for loss (RFC 5681 section 2).
+/// for loss (RFC 5681 section 2). Where the server itself repeats it, that is news.
 #[cold]
-fn acks_headers_only(connection: &mut Connection, segment: &Segment, frame: &[u8]) -> bool {
+fn acks_headers_only(
+    connection: &mut Connection,
+    segment: &Segment,
+    frame: &[u8],
+    all: bool,
+) -> bool {
     if connection.is(fact::GENERAL) {
         // Bytes of the application come first there, and are acknowledged with it.
         return false;
@@ -354,15 +354,16 @@ fn acks_headers_only(connection: &mut Connection, segment: &Segment, frame: &[u8
     if is_shut {
         connection.set(fact::ZERO_WINDOW);
     }
-    let options = segment.options(frame);
-    let mut has_sack = false;
-    tcp::each_option(options, |kind, _, _| has_sack |= kind == option::SACK);
     let says_more = segment.payload_len() > 0
         || segment.flags(frame) & !flag::PSH != flag::ACK
         || is_shut
         || was_shut
-        || has_sack;
-    !says_more
+        || tcp::has_sack(segment.options(frame));
+    let repeats = all && connection.is(fact::HEADERS_ACKED);
+    if all && !says_more {
+        connection.set(fact::HEADERS_ACKED);
+    }
+    !says_more && !repeats
 }
 
 /// Changes the options in place, keeping their space, and corrects the checksum.

@@ -19,12 +19,12 @@ pub(super) fn treat(
     slot: u64,
     meta: &Meta,
     frame: &mut [u8],
-    segment: Segment,
+    segment: &mut Segment,
     config: &Config,
     stats: &mut Stats,
     out: &mut impl Output,
 ) -> Fate {
-    if connection.is(fact::DROP) {
+    if connection.state == State::Dropped {
         stats.drop(Dropped::Midstream);
         return Fate::Gone;
     }
@@ -34,8 +34,8 @@ pub(super) fn treat(
     } else {
         strip::to_client(connection, segment, frame, meta, stats)
     };
-    let (start, segment) = match stripped {
-        Stripped::Packet { start, segment } => (start, segment),
+    let start = match stripped {
+        Stripped::Packet { start } => start,
         Stripped::Nothing => {
             stats.merge(Merged::Header);
             return Fate::Gone;
@@ -48,17 +48,22 @@ pub(super) fn treat(
     // Ethernet padding lies behind the IP packet's end.
     let end = frame.len().min(start + segment.ip.end);
     let mut orig_len = meta.orig_len;
-    if end - start != frame.len() {
+    if end - start != frame.len() || segment.ip.end != was_end {
         let padding = (meta.orig_len as usize).saturating_sub(was_end);
         let taken = was_end - segment.ip.end;
-        orig_len = meta.orig_len.saturating_sub((padding + taken) as u32);
+        // A length that lies may count bytes that never were.
+        let least = (end - start) as u32;
+        orig_len = meta
+            .orig_len
+            .saturating_sub((padding + taken) as u32)
+            .max(least);
     }
 
     let restores = connection.is(fact::RESTORE) && connection.state == State::Stripped;
     if restores {
         if let Some(ends) = Ends::of(connection, to_server) {
             if ends.is_v6() != segment.ip.v6 {
-                let (new, segment) = restore::rebuild(&ends, &segment, &frame[start..end], meta);
+                let (new, segment) = restore::rebuild(&ends, segment, &frame[start..end], meta);
                 let grown = i64::from(orig_len) + new.len() as i64 - (end - start) as i64;
                 let meta = Meta {
                     orig_len: u32::try_from(grown).unwrap_or(0),
@@ -68,11 +73,11 @@ pub(super) fn treat(
                 stats.emit(frames);
                 return Fate::Emitted;
             }
-            restore::rewrite(&ends, &segment, &mut frame[start..end], meta);
+            restore::rewrite(&ends, segment, &mut frame[start..end], meta);
         }
     }
     if config.superframes == Superframes::Segment && segment.payload_len() > MIN_SEGMENT {
-        let size = segment_size(connection, &segment, meta);
+        let size = segment_size(connection, segment, meta);
         if segment.payload_len() > size {
             let meta = Meta { orig_len, ..*meta };
             let frames = leave(
@@ -80,7 +85,7 @@ pub(super) fn treat(
                 slot,
                 &meta,
                 &frame[start..end],
-                &segment,
+                segment,
                 config,
                 stats,
                 out,
@@ -89,7 +94,7 @@ pub(super) fn treat(
             return Fate::Emitted;
         }
     }
-    if start == 0 && end == frame.len() {
+    if start == 0 && end == frame.len() && orig_len == meta.orig_len {
         return Fate::Pass;
     }
     Fate::Rewritten {
@@ -99,8 +104,8 @@ pub(super) fn treat(
     }
 }
 
-/// No path has a maximum segment size below this (RFC 9293 section 3.7.1: 536).
-const MIN_SEGMENT: usize = 500;
+/// No path has a maximum segment size below 536 (RFC 9293 section 3.7.1); options take up to 40 of it.
+const MIN_SEGMENT: usize = 536 - 40;
 
 /// The payload bytes that a segment of this connection may have.
 fn segment_size(connection: &Connection, segment: &Segment, meta: &Meta) -> usize {

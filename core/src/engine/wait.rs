@@ -8,8 +8,9 @@ use crate::header::registry::AnyCodec;
 use crate::header::{Codec, Parse, Truth};
 use crate::tracker::Id;
 use crate::wire::packet::{self, Kind, Segment};
-use crate::wire::tcp::flag;
+use crate::wire::tcp::{self, flag};
 
+use super::admit::note_mss;
 use super::rules::Rule;
 use super::stats::{Dropped, Event};
 use super::treat::treat;
@@ -29,6 +30,8 @@ enum Decision {
     Wait,
     /// No header.
     Plain,
+    /// No header, where one is required.
+    Missing,
     /// Not what was agreed.
     Malformed(&'static str),
     /// As many headers as the leg has.
@@ -69,7 +72,7 @@ fn decide(rule: &Rule, codecs: &[AnyCodec], stream: &[u8]) -> Decision {
                 (true, ..) => Decision::Wait,
                 (_, Some(reason), _) => Decision::Malformed(reason),
                 (.., Some(_)) => Decision::Malformed("fewer headers than the leg's depth"),
-                _ if rule.required => Decision::Malformed("a header is required here"),
+                _ if rule.required => Decision::Missing,
                 _ => Decision::Plain,
             };
         };
@@ -115,18 +118,17 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         let flags = segment.flags(frame);
         let connection = self.tracker.get_mut(id);
-        note_end(connection, flags, to_server);
+        note_end(connection, segment, frame, to_server);
+        let is_reset = flags & flag::RST != 0 && connection.is(fact::RST);
         if connection.state == State::Unsure {
             return self.unsure(slot, id, to_server, meta, frame, segment, out);
         }
-        if flags & flag::SYN != 0 {
-            self.note_mss_again(id, &segment, frame, flags);
-        }
+        note_mss(self.config.superframes, connection, segment, frame);
 
         // 1. The usual case: the first data that comes is the whole header, and nothing waits.
         let connection = self.tracker.get(id);
@@ -134,8 +136,14 @@ impl Engine {
         let payload = segment.payload_len();
         let begin = connection.offset(segment.seq(frame)) + i64::from(flags & flag::SYN != 0);
         let rule = self.config.rules.get(connection.rule);
-        if to_server && payload > 0 && !holding && begin == 0 {
-            let decision = decide(rule, &self.config.codecs, segment.captured(frame));
+        let untrusted = connection.is(fact::UNTRUSTED);
+        if to_server && payload > 0 && !holding && (begin == 0 || untrusted) {
+            let mut decision = decide(rule, &self.config.codecs, segment.captured(frame));
+            // No answer changes what becomes of their packets: those who are not trusted are not
+            // given memory either.
+            if untrusted && matches!(decision, Decision::Wait) {
+                decision = Decision::Plain;
+            }
             if !matches!(decision, Decision::Wait) {
                 self.apply(id, decision, segment.captured(frame));
                 return self.decided(slot, id, to_server, meta, frame, segment, out);
@@ -144,13 +152,15 @@ impl Engine {
 
         // 2. Nothing waits, and this packet neither brings client data, nor acknowledges any, nor
         //    lies behind data that was not seen yet.
-        let ack_of_data =
-            !to_server && flags & flag::ACK != 0 && connection.offset(segment.ack(frame)) > 0;
+        let ack_of_data = !to_server
+            && flags & flag::ACK != 0
+            && (connection.offset(segment.ack(frame)) > 0 || tcp::has_sack(segment.options(frame)));
         let restores = connection.is(fact::RESTORE);
-        let ends = flags & flag::RST != 0 || (to_server && flags & flag::FIN != 0);
+        let ends = is_reset || (to_server && flags & flag::FIN != 0);
         let brings_data = to_server && payload > 0;
         let is_ahead = to_server && begin > 0;
-        if !holding && !brings_data && !is_ahead && !ack_of_data && !restores {
+        let passes = !brings_data && !is_ahead && !ack_of_data && !restores;
+        if !holding && (passes || untrusted) {
             if ends {
                 self.set_state(id, State::Incomplete);
             }
@@ -160,6 +170,9 @@ impl Engine {
         // 3. It waits behind the others.
         let limit = rule.header_bytes;
         self.hold(id, slot, meta, frame, to_server);
+        if let Some(hold) = self.tracker.get_mut(id).hold_mut() {
+            hold.acks_data |= ack_of_data;
+        }
         let connection = self.tracker.get_mut(id);
         let mut conflict = false;
         let mut decision = Decision::Wait;
@@ -190,8 +203,7 @@ impl Engine {
             None => (0, 0, &[][..]),
         };
         let complete_end = begin + payload as i64 <= prefix.len() as i64;
-        let no_more_comes =
-            flags & flag::RST != 0 || (flags & flag::FIN != 0 && (!to_server || complete_end));
+        let no_more_comes = is_reset || (flags & flag::FIN != 0 && (!to_server || complete_end));
         let limits = &self.config.limits;
         let over = packets > limits.hold_packets || bytes > limits.hold_bytes;
         if !matches!(decision, Decision::Wait) {
@@ -234,7 +246,7 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         if to_server && segment.payload_len() > 0 {
@@ -245,13 +257,24 @@ impl Engine {
             let first = segment.seq(frame);
             connection.isn = first.minus(1);
             connection.client_next = first.plus(segment.payload_len() as u32);
-            if trusted && matches!(decision, Decision::Headers { .. }) {
+            let has_header = matches!(decision, Decision::Headers { .. });
+            // A header follows its handshake at once. Only of a connection that was open before the
+            // capture can both be true: its handshake was not seen, and these are its first bytes.
+            // Later it is one that was forgotten, and these bytes are the peer's own.
+            let early = self.now <= self.early_until;
+            if has_header && (early || !trusted) {
                 self.apply(id, decision, segment.captured(frame));
             } else {
-                if self.config.midstream == Policy::Drop {
-                    connection.set(fact::DROP);
+                if has_header {
+                    self.stats.note(Event::LateHeader);
                 }
-                self.set_state(id, State::Midstream);
+                self.set_state(
+                    id,
+                    match self.config.midstream {
+                        Policy::Pass => State::Midstream,
+                        Policy::Drop => State::Dropped,
+                    },
+                );
             }
             return self.decided(slot, id, to_server, meta, frame, segment, out);
         }
@@ -271,7 +294,7 @@ impl Engine {
         to_server: bool,
         meta: &Meta,
         frame: &mut [u8],
-        segment: Segment,
+        segment: &mut Segment,
         out: &mut impl Output,
     ) -> Fate {
         let Engine {
@@ -298,23 +321,17 @@ impl Engine {
     #[cold]
     pub(super) fn look_for_forgery(&mut self, id: Id, segment: &Segment, frame: &[u8]) {
         let connection = self.tracker.get_mut(id);
-        connection.set(fact::LOOKED);
-        if connection.state != State::Stripped {
-            return;
+        let at = connection.offset(segment.seq(frame)) - i64::from(connection.boundary());
+        if connection.state != State::Stripped || at >= 0 {
+            connection.set(fact::LOOKED);
         }
-        if connection.offset(segment.seq(frame)) != i64::from(connection.boundary()) {
+        if connection.state != State::Stripped || at != 0 {
             return;
         }
         let rule = self.config.rules.get(connection.rule);
         if is_header(rule, &self.config.codecs, segment.captured(frame)) {
             self.stats.note(Event::ForgedHeader);
         }
-    }
-
-    fn note_mss_again(&mut self, id: Id, segment: &Segment, frame: &[u8], flags: u8) {
-        let mut connection = std::mem::replace(self.tracker.get_mut(id), Connection::vacant());
-        self.note_mss(&mut connection, segment, frame, flags);
-        *self.tracker.get_mut(id) = connection;
     }
 
     fn set_state(&mut self, id: Id, state: State) {
@@ -337,15 +354,14 @@ impl Engine {
         match decision {
             Decision::Wait => {}
             Decision::Plain => self.set_state(id, State::Plain),
+            Decision::Missing => {
+                connection.extra_mut().reason = Some("a header is required here");
+                self.stats.note(Event::HeaderMissing);
+                self.set_state(id, State::Malformed);
+            }
             Decision::Malformed(reason) => {
                 connection.extra_mut().reason = Some(reason);
-                let missing = reason == "a header is required here";
-                let event = if missing {
-                    Event::HeaderMissing
-                } else {
-                    Event::HeaderMalformed
-                };
-                self.stats.note(event);
+                self.stats.note(Event::HeaderMalformed);
                 self.set_state(id, State::Malformed);
             }
             Decision::Headers { .. } if connection.is(fact::UNTRUSTED) => {
@@ -383,11 +399,12 @@ impl Engine {
     fn hold(&mut self, id: Id, slot: u64, meta: &Meta, frame: &[u8], to_server: bool) {
         self.stamp += 1;
         let stamp = self.stamp;
+        self.prune_deadlines();
         let connection = self.tracker.get_mut(id);
         if !connection.is(fact::HOLDING) {
             connection.set(fact::HOLDING);
-            let at = meta
-                .ts
+            let at = self
+                .now
                 .saturating_add(nanos(self.config.limits.hold_seconds));
             self.deadlines.push_back(Deadline {
                 at,
@@ -398,7 +415,7 @@ impl Engine {
         let hold = connection
             .extra_mut()
             .hold
-            .get_or_insert_with(|| Hold::new(stamp, meta.ts));
+            .get_or_insert_with(|| Hold::new(stamp));
         hold.packets.push(HeldPacket {
             slot,
             meta: *meta,
@@ -408,6 +425,22 @@ impl Engine {
         hold.bytes += frame.len() + HELD_OVERHEAD;
         self.held_bytes += frame.len() + HELD_OVERHEAD;
         self.stats.held += 1;
+    }
+
+    /// Forgets deadlines of holds that ended early, when most of them did.
+    fn prune_deadlines(&mut self) {
+        if self.deadlines.len() < self.deadlines_allowed {
+            return;
+        }
+        let Engine {
+            tracker, deadlines, ..
+        } = self;
+        deadlines.retain(|deadline| {
+            let id = tracker.find(&deadline.key);
+            let hold = id.and_then(|id| tracker.get(id).hold());
+            hold.is_some_and(|hold| hold.stamp == deadline.stamp)
+        });
+        self.deadlines_allowed = 2 * self.deadlines.len() + 1024;
     }
 
     /// Lets everything go that waits, by what the connection has become. `current` is the slot being
@@ -429,9 +462,15 @@ impl Engine {
             let meta = held.meta;
             let frame = &mut held.frame;
             let fate = match packet::parse(frame, meta.link) {
-                Kind::Tcp(segment) => {
-                    self.decided(held.slot, id, held.to_server, &meta, frame, segment, out)
-                }
+                Kind::Tcp(mut segment) => self.decided(
+                    held.slot,
+                    id,
+                    held.to_server,
+                    &meta,
+                    frame,
+                    &mut segment,
+                    out,
+                ),
                 // It was one when it came in; but nothing is lost if that should ever be untrue.
                 _ => Fate::Pass,
             };
@@ -454,7 +493,9 @@ impl Engine {
                 out.settle(held.slot);
             }
         }
-        self.tracker.get_mut(id).unset(fact::RELEASING);
+        let connection = self.tracker.get_mut(id);
+        connection.unset(fact::RELEASING);
+        connection.trim();
     }
 
     /// A connection's header will not come: what waits leaves as it came in.
@@ -467,7 +508,7 @@ impl Engine {
             .extra
             .as_ref()
             .and_then(|extra| extra.hold.as_ref());
-        let only_handshake = hold.is_some_and(|hold| hold.stream.is_empty());
+        let only_handshake = hold.is_some_and(|hold| hold.stream.is_empty() && !hold.acks_data);
         if connection.is(fact::RESTORE) {
             connection.unset(fact::RESTORE);
             self.stats.note(Event::NotRestored);

@@ -6,7 +6,7 @@
 //! | kind | further keys |
 //! |---|---|
 //! | `proxy-v1`, `proxy-v2` | |
-//! | `sslproxy` | `position`: `any` (default), `front`, `request` |
+//! | `sslproxy` | `position`: `any` (default; the YAML has none), `front`, `request` |
 //! | `magic` | `magic`: the site's 8 bytes in hex |
 //! | `layout` | `encoding`: `binary` (default), `text`; `layout`: fields; `max_length`: bytes |
 

@@ -11,9 +11,10 @@
 //! It stands at the stream's front, except for HTTP: there it follows the first line, so that the
 //! application's own bytes come first and the header is an excision behind them.
 //!
-//! What follows the line is the peer's, and so is what precedes it in HTTP. A peer that sends such a
-//! line itself is told from SSLproxy only by where the true one stands, so a leg of one kind should
-//! say so ([`Position`]); with [`Position::Any`], a line at the front is believed.
+//! What follows the line is the peer's, and so is what precedes it in HTTP: SSLproxy passes the first
+//! line on whatever it holds, and takes further lines of this kind out of the request. A peer that
+//! sends such a line itself is told from SSLproxy only by where the true one stands, so a leg of one
+//! kind should say so ([`Position`]); with [`Position::Any`], a line at the front is believed.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -44,7 +45,8 @@ pub enum Position {
     Any,
     /// At the front only: legs that carry no HTTP.
     Front,
-    /// Behind a first line of HTTP only.
+    /// Behind the first line only, whatever that line is: legs that carry HTTP. What SSLproxy takes
+    /// for HTTP need not be HTTP, and the first line may be a forgery of this header.
     Request,
 }
 
@@ -177,6 +179,16 @@ fn line(stream: &[u8]) -> Result<At<Endpoints>, Malformed> {
     Ok(At::Here(Endpoints { peer, destination }, line.at))
 }
 
+/// Any first line as SSLproxy passes it on: no NUL, which would have ended it there, and CRLF.
+fn first_line(stream: &[u8]) -> At<()> {
+    let seen = &stream[..stream.len().min(MAX_REQUEST_LINE)];
+    match seen.iter().position(|byte| matches!(byte, 0 | b'\n')) {
+        Some(end) if seen[end] == b'\n' && seen[..end].ends_with(b"\r") => At::Here((), end + 1),
+        None if seen.len() < MAX_REQUEST_LINE => At::Open,
+        _ => At::Other,
+    }
+}
+
 /// A first line of HTTP: a method (RFC 9110 token), a space, anything printable, CRLF.
 fn request_line(stream: &[u8]) -> At<()> {
     let is_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte);
@@ -237,7 +249,11 @@ impl Codec for SslProxy {
                 return Ok(Self::at(0, front));
             }
         }
-        match request_line(stream) {
+        let first = match self.position {
+            Position::Request => first_line(stream),
+            _ => request_line(stream),
+        };
+        match first {
             At::Open => Ok(Parse::NeedMore),
             At::Other => Ok(Parse::NotMine),
             At::Here((), start) => Ok(Self::at(start, line(&stream[start..])?)),
@@ -270,10 +286,11 @@ impl Codec for SslProxy {
     }
 
     /// A line for the stream's front. SSLproxy takes the diverted bytes back at the first address;
-    /// as nothing listens there, it is the unspecified one.
+    /// as nothing listens there, it is the unspecified one. Behind a request there is no such line:
+    /// the request is not this codec's to write.
     fn emit(&self, truth: &Truth) -> Option<Vec<u8>> {
         let Truth { peer, destination } = truth;
-        if peer.is_ipv4() != destination.is_ipv4() {
+        if self.position == Position::Request || peer.is_ipv4() != destination.is_ipv4() {
             return None;
         }
         let endpoint = |address: &SocketAddr| format!("[{}]:{}", address.ip(), address.port());
@@ -476,9 +493,48 @@ mod tests {
             long_method.as_bytes(),
         ];
         testing::decline(&ANY, request);
-        testing::decline(&REQUEST, request);
         testing::decline(&FRONT, &[b"G", b"SSLproxy:[", b"SSLP", b"s", b"\x16"]);
-        testing::decline(&REQUEST, &[b"SSLproxy:"]);
+        let behind: &[&[u8]] = &[
+            b"GET / HTTP/1.1\r\nH",
+            b"GET / HTTP/1.1\r\nSSLproxy:1",
+            b"GET / HTTP/1.1\n",
+            b"GET /\x00",
+            b"\x16\x03\x01\x00",
+            b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n\x00",
+            long_line.as_bytes(),
+        ];
+        testing::decline(&REQUEST, behind);
+        // A line at the front is the peer's first line, nothing more.
+        let alone = format!("{README}\0");
+        testing::decline(&REQUEST, &[alone.as_bytes()]);
+    }
+
+    /// SSLproxy passes any first line on and puts its own behind it.
+    #[test]
+    fn behind_any_first_line() {
+        for first in [
+            "\r\n",
+            "no-space\r\n",
+            "SSLproxy: \r\n",
+            "\u{1}\u{e9} a\rb\r\r\n",
+            &README.replace("192.168.3.24", "6.6.6.6"),
+        ] {
+            let stream = format!("{first}{README}Host: a\r\n\r\n");
+            let found = Found {
+                start: first.len(),
+                len: README.len(),
+                truth: Some(readme_truth()),
+            };
+            assert_eq!(
+                REQUEST.parse(stream.as_bytes()),
+                Ok(Parse::Header(found)),
+                "{first:?}"
+            );
+            for cut in 0..first.len() + README.len() {
+                let answer = REQUEST.parse(&stream.as_bytes()[..cut]);
+                assert_eq!(answer, Ok(Parse::NeedMore), "{cut} bytes of {first:?}");
+            }
+        }
     }
 
     /// Two lines in one stream: one is the peer's forgery. Position says which.
@@ -492,6 +548,7 @@ mod tests {
             (ANY, format!("{README}GET / HTTP/1.1\r\n{forged}"), 0),
             (ANY, format!("GET / HTTP/1.1\r\n{README}{forged}"), 16),
             (REQUEST, format!("GET / HTTP/1.1\r\n{README}{forged}"), 16),
+            (REQUEST, format!("{forged}{README}"), forged.len()),
         ];
         for (codec, stream, start) in cases {
             let found = Found {
@@ -512,6 +569,7 @@ mod tests {
         fn reads_what_it_emits(truth in testing::any_truth(), tail: Vec<u8>) {
             testing::round_trip(&ANY, &truth, &tail)?;
             testing::round_trip(&FRONT, &truth, &tail)?;
+            prop_assert_eq!(REQUEST.emit(&truth), None);
         }
 
         #[test]

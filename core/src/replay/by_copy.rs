@@ -110,7 +110,6 @@ impl ByCopy {
 }
 
 fn push(state: &mut State, processor: &mut impl Processor, meta: &Meta, frame: &mut [u8]) {
-    state.tick(meta.ts, processor);
     let slot = state.next_slot;
     state.next_slot += 1;
     state.sink.slot = slot;

@@ -131,7 +131,6 @@ impl InPlace {
                     continue;
                 }
             }
-            state.tick(ts, processor);
             let slot = state.next_slot;
             state.next_slot += 1;
             state.sink.slot = slot;

@@ -44,6 +44,9 @@ pub mod protocol {
     pub const DESTINATION: u8 = 60;
 }
 
+/// Length of IPv6's fragment header (RFC 8200 section 4.5).
+pub const FRAGMENT_HEADER: usize = 8;
+
 /// A fragment's place in its datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fragment {
@@ -70,8 +73,8 @@ pub struct Ip {
     pub end: usize,
     /// Protocol of what follows.
     pub protocol: u8,
-    /// Set on a fragment.
-    pub fragment: Option<Fragment>,
+    /// Whether it is a fragment; see [`Ip::fragment`].
+    pub is_fragment: bool,
 }
 
 /// Reads an IPv4 header at `l3`. `None` if it lies.
@@ -92,12 +95,7 @@ pub fn parse_v4(frame: &[u8], l3: usize) -> Option<Ip> {
         return None;
     }
     let word = be16(header, v4::FRAGMENT);
-    let fragment = (word & (v4::MORE_FRAGMENTS | v4::OFFSET_MASK) != 0).then(|| Fragment {
-        offset: u32::from(word & v4::OFFSET_MASK) * 8,
-        more: word & v4::MORE_FRAGMENTS != 0,
-        id: u32::from(be16(header, v4::ID)),
-        named_at: 0,
-    });
+    let is_fragment = word & (v4::MORE_FRAGMENTS | v4::OFFSET_MASK) != 0;
     let protocol = header[v4::PROTOCOL];
     Some(Ip {
         v6: false,
@@ -105,7 +103,7 @@ pub fn parse_v4(frame: &[u8], l3: usize) -> Option<Ip> {
         l4: l3 + header_len,
         end: l3 + total,
         protocol,
-        fragment,
+        is_fragment,
     })
 }
 
@@ -121,9 +119,8 @@ pub fn parse_v6(frame: &[u8], l3: usize) -> Option<Ip> {
         len => l3 + v6::LEN + len,
     };
     let mut protocol = header[v6::NEXT_HEADER];
-    let mut named_at = l3 + v6::NEXT_HEADER;
     let mut l4 = l3 + v6::LEN;
-    let mut fragment = None;
+    let mut is_fragment = false;
     // RFC 8200 names at most this many extension headers in a packet; a longer chain is an attack.
     for _ in 0..8 {
         let len = match protocol {
@@ -131,29 +128,20 @@ pub fn parse_v6(frame: &[u8], l3: usize) -> Option<Ip> {
                 let ext = frame.get(l4..l4 + 2)?;
                 (usize::from(ext[1]) + 1) * 8
             }
-            protocol::FRAGMENT if fragment.is_none() => {
-                let ext = frame.get(l4..l4 + 8)?;
-                let word = be16(ext, 2);
+            protocol::FRAGMENT => {
+                let ext = frame.get(l4..l4 + FRAGMENT_HEADER)?;
                 // An atomic fragment (RFC 6946) is a whole packet with a fragment header.
-                if word & 0xfff9 != 0 {
-                    fragment = Some(Fragment {
-                        offset: u32::from(word & 0xfff8),
-                        more: word & 1 != 0,
-                        id: be32(ext, 4),
-                        named_at,
-                    });
-                }
-                8
+                is_fragment = be16(ext, 2) & 0xfff9 != 0;
+                FRAGMENT_HEADER
             }
             _ => break,
         };
-        named_at = l4;
         protocol = frame[l4];
         l4 += len;
         if l4 > end || l4 > frame.len() {
             return None;
         }
-        if fragment.is_some() {
+        if is_fragment {
             break;
         }
     }
@@ -163,11 +151,47 @@ pub fn parse_v6(frame: &[u8], l3: usize) -> Option<Ip> {
         l4,
         end,
         protocol,
-        fragment,
+        is_fragment,
     })
 }
 
 impl Ip {
+    /// The fragment's place in its datagram; `None` of a whole packet.
+    #[must_use]
+    pub fn fragment(&self, frame: &[u8]) -> Option<Fragment> {
+        if !self.is_fragment {
+            return None;
+        }
+        if !self.v6 {
+            let word = be16(frame, self.l3 + v4::FRAGMENT);
+            return Some(Fragment {
+                offset: u32::from(word & v4::OFFSET_MASK) * 8,
+                more: word & v4::MORE_FRAGMENTS != 0,
+                id: u32::from(be16(frame, self.l3 + v4::ID)),
+                named_at: 0,
+            });
+        }
+        // The fragment header is the last that `parse_v6` walked over.
+        let header = self.l4 - FRAGMENT_HEADER;
+        let (mut named_at, mut at) = (self.l3 + v6::NEXT_HEADER, self.l3 + v6::LEN);
+        while at < header {
+            let is_atomic = frame[named_at] == protocol::FRAGMENT;
+            named_at = at;
+            at += if is_atomic {
+                FRAGMENT_HEADER
+            } else {
+                (usize::from(frame[at + 1]) + 1) * 8
+            };
+        }
+        let word = be16(frame, header + 2);
+        Some(Fragment {
+            offset: u32::from(word & 0xfff8),
+            more: word & 1 != 0,
+            id: be32(frame, header + 4),
+            named_at,
+        })
+    }
+
     /// The addresses, IPv4 ones as IPv4-mapped IPv6 (RFC 4291 section 2.5.5.2).
     #[inline]
     #[must_use]
@@ -279,16 +303,20 @@ mod tests {
     #[test]
     fn v4_offsets() {
         let ip = parse_v4(&v4_header(|_| {}), 0).unwrap();
-        assert_eq!((ip.l4, ip.end, ip.protocol, ip.fragment), (20, 40, 6, None));
+        assert_eq!(
+            (ip.l4, ip.end, ip.protocol, ip.is_fragment),
+            (20, 40, 6, false)
+        );
         let ip = parse_v4(&v4_header(|h| h[0] = 0x46), 0).unwrap();
         assert_eq!(ip.l4, 24, "options");
         let ip = parse_v4(&v4_header(|h| h[3] = 200), 0).unwrap();
         assert_eq!(ip.end, 200, "cut by a snap length");
         let ip = parse_v4(&v4_header(|h| h[3] = 0), 0).unwrap();
         assert_eq!(ip.end, 40, "length not filled in");
-        let ip = parse_v4(&v4_header(|h| h[6] = 0x20), 0).unwrap();
+        let header = v4_header(|h| h[6] = 0x20);
+        let ip = parse_v4(&header, 0).unwrap();
         assert_eq!(
-            ip.fragment,
+            ip.fragment(&header),
             Some(Fragment {
                 offset: 0,
                 more: true,
@@ -334,9 +362,10 @@ mod tests {
             "hop-by-hop, destination options, TCP"
         );
         let fragment = [&[6u8, 0, 0, 9, 0, 0, 0, 5][..], &[0; 20]].concat();
-        let ip = parse_v6(&v6_packet(44, &fragment), 0).unwrap();
+        let packet = v6_packet(44, &fragment);
+        let ip = parse_v6(&packet, 0).unwrap();
         assert_eq!(
-            ip.fragment,
+            ip.fragment(&packet),
             Some(Fragment {
                 offset: 8,
                 more: true,
@@ -347,9 +376,17 @@ mod tests {
         let atomic = [&[6u8, 0, 0, 0, 0, 0, 0, 5][..], &[0; 20]].concat();
         let ip = parse_v6(&v6_packet(44, &atomic), 0).unwrap();
         assert_eq!(
-            (ip.fragment, ip.protocol, ip.l4),
-            (None, 6, 48),
+            (ip.is_fragment, ip.protocol, ip.l4),
+            (false, 6, 48),
             "atomic fragment"
+        );
+        let behind = [&[44u8, 0, 1, 4, 0, 0, 0, 0][..], &fragment].concat();
+        let packet = v6_packet(0, &behind);
+        let named_at = parse_v6(&packet, 0).and_then(|ip| ip.fragment(&packet));
+        assert_eq!(
+            named_at.map(|place| place.named_at),
+            Some(40),
+            "behind options"
         );
     }
 

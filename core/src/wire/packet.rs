@@ -21,9 +21,9 @@ pub struct Segment {
 pub enum Kind {
     /// A whole TCP segment.
     Tcp(Segment),
-    /// A fragment of a TCP or ICMP datagram.
+    /// A fragment of a datagram that is, or may be, TCP.
     Fragment {
-        /// The IP header, its fragment field set.
+        /// The IP header.
         ip: Ip,
         /// VLAN ids.
         vlan: [u16; link::MAX_TAGS],
@@ -56,9 +56,11 @@ pub fn parse(frame: &[u8], link_type: Link) -> Kind {
         return Kind::Malformed;
     };
     let vlan = head.vlan;
-    if ip.fragment.is_some() {
+    if ip.is_fragment {
         return match ip.protocol {
             protocol::TCP => Kind::Fragment { ip, vlan },
+            // What follows the options is known when the datagram is whole.
+            protocol::DESTINATION if ip.v6 => Kind::Fragment { ip, vlan },
             _ => Kind::Other,
         };
     }

@@ -82,6 +82,16 @@ pub fn each_option(options: &[u8], mut visit: impl FnMut(u8, usize, usize)) {
     }
 }
 
+/// Whether the options hold SACK blocks (RFC 2018).
+#[must_use]
+pub fn has_sack(options: &[u8]) -> bool {
+    let mut found = false;
+    if !only_timestamp(options) {
+        each_option(options, |kind, _, _| found |= kind == option::SACK);
+    }
+    found
+}
+
 /// The maximum segment size that a SYN announces (RFC 9293 section 3.7.1).
 #[must_use]
 pub fn mss(options: &[u8]) -> Option<u16> {

@@ -1,0 +1,182 @@
+"""What is wrong with a configuration, in words: the models, and pydantic's findings made ours.
+
+The models live with the packages that use them (`reassembly.settings`, `suricata.settings`); this
+module puts them together. Imported only for a file that is not plainly right.
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Iterator
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from pipeline.marked_yaml import Path
+from reassembly.rules import hint, problems
+from reassembly.settings import EngineSettings
+from suricata.settings import SuricataSettings
+
+LATER_SECTIONS = ("capture", "tap", "sinks", "workers", "metrics")
+"""Sections of the live service, which this release does not have."""
+
+_REMEDIES = {
+    "gateways": "name the legs that carry headers: gateways: "
+    "[{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]",
+}
+
+
+class Whole(EngineSettings):
+    """The whole file."""
+
+    suricata: SuricataSettings = Field(
+        default_factory=SuricataSettings, description="how Suricata is run"
+    )
+
+
+def check(
+    data: dict[str, Any],
+) -> tuple[dict[str, Any], SuricataSettings] | list[tuple[Path, str]]:
+    """Give the engine's part as `engine_config.read` does, and Suricata's; or the mistakes."""
+    try:
+        whole = Whole.model_validate(data)
+    except ValidationError as error:
+        return list(_explain(error, data))
+    return whole.model_dump(by_alias=True, exclude={"suricata"}), whole.suricata
+
+
+def _explain(error: ValidationError, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
+    """Give each of pydantic's findings a place and our words; then what only shows in the whole."""
+    whole = False
+    for item in error.errors(include_url=False):
+        whole = whole or item["type"] == "setting"
+        yield _place(item["loc"], data), _words(item)
+    if not whole:
+        # The model's own check of the whole runs only when every part is right.
+        yield from problems(data)
+
+
+def _place(location: tuple[int | str, ...], data: Any) -> Path:
+    """Keep the steps that are in the file (pydantic adds names of union members), and the last."""
+    path: list[int | str] = []
+    for at, step in enumerate(location):
+        inside = (isinstance(data, dict) and step in data) or (
+            isinstance(data, list) and isinstance(step, int) and step < len(data)
+        )
+        if inside:
+            data = data[step]
+        elif at < len(location) - 1 or not isinstance(data, dict):
+            continue
+        path.append(step)
+    return tuple(path)
+
+
+def _words(item: Any) -> str:
+    """Say one pydantic error as: what is wrong; what is allowed."""
+    kind, value, context = item["type"], item["input"], item.get("ctx", {})
+    location = item["loc"]
+    match kind:
+        case "extra_forbidden":
+            return _unknown_key(location)
+        case "missing":
+            return f"missing; {_REMEDIES.get(str(location[-1])) or _description(location)}"
+        case "setting":
+            return str(context["text"])
+        case "value_error":
+            return str(context["error"])
+        case "literal_error" | "enum":
+            allowed = context["expected"].replace("'", "").replace(" or ", ", ")
+            return f"{_shown(value)} is not allowed; allowed: {allowed}"
+        case "greater_than_equal":
+            return f"{_shown(value)} is too small; at least {context['ge']}"
+        case "greater_than":
+            return f"{_shown(value)} is too small; more than {context['gt']:g}"
+        case "less_than_equal":
+            return f"{_shown(value)} is too large; at most {context['le']:g}"
+        case "too_short":
+            return f"is empty; at least {context['min_length']} needed"
+        case "string_type":
+            quote = f'; put it in quotes: "{value}"' if isinstance(value, int | float) else ""
+            return f"must be text, not {kind_of(value)}{quote}"
+        case "int_type" | "int_parsing" | "int_from_float":
+            return f"must be a whole number, not {_shown(value)}"
+        case "float_type" | "float_parsing":
+            return f"must be a number, not {_shown(value)}"
+        case "bool_type" | "bool_parsing":
+            return f"must be true or false, not {_shown(value)}"
+        case "list_type" | "tuple_type":
+            return f"must be a list, not {kind_of(value)}"
+        case "dict_type" | "model_type" | "model_attributes_type":
+            return f"must be a mapping of keys to values, not {kind_of(value)}"
+        case "finite_number":
+            return f"must be a finite number, not {_shown(value)}"
+        case _:
+            return str(item["msg"])
+
+
+def _unknown_key(location: tuple[int | str, ...]) -> str:
+    key = str(location[-1])
+    if len(location) == 1 and key in LATER_SECTIONS:
+        return "belongs to the live service, which this release does not have; take it out"
+    model = _model_at(location[:-1])
+    allowed = [field.alias or name for name, field in model.model_fields.items()] if model else []
+    return f"unknown key{hint(key, allowed)}"
+
+
+def _description(location: tuple[int | str, ...]) -> str:
+    model = _model_at(location[:-1])
+    for name, field in model.model_fields.items() if model else ():
+        if location[-1] in (name, field.alias):
+            return str(field.description)
+    return "it is needed"
+
+
+def _model_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
+    """Follow a location from `Whole` to the model that holds it."""
+    kind: Any = Whole
+    for step in location:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            fields = {field.alias or name: field for name, field in kind.model_fields.items()}
+            if step not in fields:
+                return None
+            kind = fields[str(step)].annotation
+        else:
+            arguments = typing.get_args(kind)
+            kind = arguments[-1] if arguments else None
+        kind = _without_none(kind)
+    return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
+
+
+def _without_none(kind: Any) -> Any:
+    """Take `None` off a union of one type and None."""
+    if typing.get_origin(kind) in (typing.Union, types.UnionType):
+        members = [one for one in typing.get_args(kind) if one is not types.NoneType]
+        return members[0] if len(members) == 1 else kind
+    return kind
+
+
+def kind_of(value: object) -> str:
+    """Name the kind of a value, as it looks in the file."""
+    match value:
+        case None:
+            return "empty"
+        case bool():
+            return str(value).lower()
+        case int() | float():
+            return f"the number {value}"
+        case str():
+            return "text"
+        case list():
+            return "a list"
+        case _:
+            return "a mapping"
+
+
+def _shown(value: object) -> str:
+    """Show a value as a person wrote it, cut where it is long."""
+    if isinstance(value, str):
+        return repr(value if len(value) <= 60 else value[:57] + "...")
+    if isinstance(value, bool | None) or not isinstance(value, int | float):
+        return kind_of(value)
+    return str(value)
