@@ -27,6 +27,10 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from suricata.community_id import community_id  # noqa: E402
+
 SAMPLES = ROOT / "fixtures" / "eve" / "events.json"
 SEED = 7
 CONNECTIONS = 20_000
@@ -100,9 +104,12 @@ def generate(directory: Path, events: int) -> tuple[Path, Path]:
             # Events of a connection stand near one another, as in life.
             n = min(CONNECTIONS - 1, i * CONNECTIONS // events + rng.randrange(50))
             event["timestamp"] = stamp(n * gap + 2_000_000)
-            event["flow_id"] = rng.randrange(1 << 50)
+            event["flow_id"] = (n * 0x9E3779B97F4A7C15) % (1 << 50)
             port = 10_000 + n
             if event["proto"] == "TCP":
+                if "community_id" in event:
+                    leg = ("172.16.23.1", port, "172.16.23.2", 9000)
+                    event["community_id"] = community_id(*leg, SEED)
                 for side in ("src_port", "dest_port"):
                     event[side] = port if event[side] >= 40_000 else 9000
                 flow = event.get("flow")
@@ -111,13 +118,20 @@ def generate(directory: Path, events: int) -> tuple[Path, Path]:
                     if "src_port" in flow:
                         flow |= {"src_port": port, "dest_port": 9000}
                     event["flow"] = flow
+                alert = event.get("alert")
+                if isinstance(alert, dict) and "target" in alert:
+                    ends = {
+                        name: dict(end, port=9000 if end["port"] < 40_000 else port)
+                        for name in ("source", "target")
+                        if isinstance(end := alert[name], dict)
+                    }
+                    event["alert"] = alert | ends
             out.write(json.dumps(event, separators=(",", ":"), ensure_ascii=False) + "\n")
     return eve, flows
 
 
 def ours(eve: str, flows: str, profile: bool) -> None:
     """The child that is measured: what `peeltap enrich` does."""
-    sys.path.insert(0, str(ROOT))
     from reassembly.records import Garbage, read_records
     from reassembly.store import MemoryStore
     from suricata.streams import enrich_file

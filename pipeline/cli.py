@@ -47,7 +47,12 @@ def _replay_options(parser: argparse.ArgumentParser) -> None:
     written = parser.add_argument_group("what is written")
     add = written.add_argument
     add("-o", "--out", metavar="FILE", help="the clean capture; pcapng where the name ends so")
-    add("--flows", metavar="FILE", help="flow records, one JSON object a line")
+    add(
+        "--flows",
+        metavar="FILE",
+        help="flow records, one JSON object a line; added to a store where the name ends in "
+        ".sqlite or .db",
+    )
     add("--eve", metavar="FILE", help="Suricata's events, corrected; needs --suricata")
     how = parser.add_argument_group("how")
     add = how.add_argument
@@ -83,6 +88,7 @@ def _enrich_options(parser: argparse.ArgumentParser) -> None:
     )
     add("-i", "--in", dest="source", default="-", metavar="FILE", help="Suricata's eve.json")
     add("-o", "--out", default="-", metavar="FILE", help="the corrected events")
+    add("--rejects", metavar="FILE", help="the lines that are no events")
     add(
         "--community-id-seed",
         type=_seed,

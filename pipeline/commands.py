@@ -58,11 +58,12 @@ def enrich(asked: Namespace) -> int:
         flows=asked.flows,
         source=asked.source,
         out=asked.out,
+        rejects=asked.rejects,
         community_id_seed=asked.community_id_seed,
     )
     for warning in result.warnings:
         say(f"warning: {warning}")
-    stream = sys.stderr if asked.out == "-" else sys.stdout
+    stream = sys.stderr if "-" in (asked.out, asked.rejects) else sys.stdout
     if asked.json:
         print_json(result.as_dict(), stream)
     elif not asked.quiet and not result.interrupted:

@@ -23,10 +23,21 @@ PICTURE = """\
                          ▼                              ▼
                      Suricata                Peeltap ──> Suricata"""
 
+NARROW_PICTURE = """\
+ attackers ──> gateway1 ═══ br1 ═══> gateway2 ──> decoys
+                             │
+        each connection begins with a proxy header:
+                     who it really is
+              ┌──────────────┴─────────────┐
+              ▼                            ▼
+          Suricata              Peeltap ──> Suricata"""
+
 # For terminals without these characters, one for one, so that the picture keeps its shape.
 _ASCII = str.maketrans("─═│┌┴┐▼█", "-=|+++v#")
 SIDE_BY_SIDE = 96
 """Columns from which both panels fit beside each other."""
+NARROW = 78
+"""Columns below which the picture is the smaller one and an alert has a line for its signature."""
 _BAR = 12
 
 
@@ -35,7 +46,7 @@ def render(compared: Comparison, console: Console) -> None:
     plain = console.options.ascii_only
     stats = compared.summary.stats
     console.print()
-    console.print(_picture(plain))
+    console.print(_picture(plain, console.width < NARROW), no_wrap=True, overflow="crop")
     console.print()
     console.print(
         f" {len(compared.recordings)} recordings of real attacks: "
@@ -51,8 +62,9 @@ def render(compared: Comparison, console: Console) -> None:
     _next(compared, console)
 
 
-def _picture(plain: bool) -> Text:
-    text = Text(PICTURE.translate(_ASCII) if plain else PICTURE, no_wrap=True, overflow="crop")
+def _picture(plain: bool, narrow: bool) -> Text:
+    picture = NARROW_PICTURE if narrow else PICTURE
+    text = Text(picture.translate(_ASCII) if plain else picture)
     text.highlight_words(["203.0.113.7", "2001:db8::7", "attackers"], "bold red")
     text.highlight_words(["192.168.110.2", "decoys"], "bold green")
     text.highlight_words(["Peeltap"], "bold cyan")
@@ -140,6 +152,34 @@ def _alerts(compared: Comparison, console: Console) -> None:
         blamed.setdefault(row.signature_id, row.attacker)
     console.print()
     console.print(" What happened, and who it was", style="bold", highlight=False)
+    if console.width < NARROW:
+        _narrow_alerts(compared, blamed, console)
+    else:
+        _alert_table(compared, blamed, console, wide)
+    console.print()
+    console.print(_verdict(compared))
+
+
+def _narrow_alerts(compared: Comparison, blamed: dict[int, str], console: Console) -> None:
+    for row in compared.peeltap.alerts:
+        attacked = endpoint(printable(row.decoy), row.decoy_port)
+        alone = "blames proxy" if row.signature_id in blamed else "misses it"
+        console.print(Text(f" {printable(row.signature.removeprefix('PEELTAP '))}"))
+        console.print(
+            Text.assemble(
+                "   ",
+                (printable(row.attacker), "bold red"),
+                " -> ",
+                (attacked, "green"),
+                ("  alone: ", "dim"),
+                (alone, "red"),
+            )
+        )
+
+
+def _alert_table(
+    compared: Comparison, blamed: dict[int, str], console: Console, wide: bool
+) -> None:
     table = Table(box=None, header_style="dim", padding=(0, 1))
     table.add_column("attacker", style="bold red", no_wrap=True)
     table.add_column("attacked", style="green", no_wrap=True)
@@ -161,8 +201,6 @@ def _alerts(compared: Comparison, console: Console) -> None:
             cells.append(Text("blames proxy" if scapegoat else "misses it", "red"))
         table.add_row(*cells)
     console.print(table)
-    console.print()
-    console.print(_verdict(compared))
 
 
 def _verdict(compared: Comparison) -> Text:

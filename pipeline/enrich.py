@@ -13,14 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import RunError, UsageError
-from pipeline.outputs import STANDARD, Output, refuse_clashes
+from pipeline.outputs import STANDARD, STORE_SUFFIXES, Output, refuse_clashes
 from pipeline.summary import Events
 from reassembly.records import Garbage, read_records
 from reassembly.store import MemoryStore, SqliteStore, StoreError
 from suricata.enrich import WAIT_EVENTS
 from suricata.streams import EnrichError, enrich_file
-
-STORE_SUFFIXES = (".sqlite", ".sqlite3", ".db")
 
 
 @dataclass
@@ -42,38 +40,50 @@ class Corrected:
         }
 
 
-def enrich(*, flows: str, source: str, out: str, community_id_seed: int = 0) -> Corrected:
+def enrich(
+    *, flows: str, source: str, out: str, rejects: str | None = None, community_id_seed: int = 0
+) -> Corrected:
     """Correct the events of `source` into `out` by the records in `flows`.
 
-    `-` is standard input or output. Raises UsageError for arguments that do not go together,
-    RunError where a file cannot be used.
+    `rejects` takes the lines that are no events. `-` is standard input or output. Raises
+    UsageError for arguments that do not go together, RunError where a file cannot be used.
     """
     if flows == STANDARD and source == STANDARD:
         raise UsageError("-: standard input is read for --in; name a file for --flows")
     output = Output(out)
-    refuse_clashes([flows, source], [output])
+    aside = None if rejects is None else Output(rejects)
+    outputs = [one for one in (output, aside) if one is not None]
+    refuse_clashes([flows, source], outputs)
     if source != STANDARD and not Path(source).exists():
         raise RunError(f"{source}: cannot be read: No such file or directory")
     result = Corrected()
     with _store(flows, result) as store:
-        output.prepare()
         try:
+            for one in outputs:
+                one.prepare()
             report = enrich_file(
                 source,
                 output.work,
                 store,
                 community_id_seed=community_id_seed,
                 wait_events=WAIT_EVENTS if flows.endswith(STORE_SUFFIXES) else 0,
+                rejects=None if aside is None else aside.work,
             )
         except KeyboardInterrupt:
             result.interrupted = True
             if part := output.abandon():
                 result.warnings.append(f"interrupted: {part} holds the events up to here")
-        except EnrichError as error:
-            output.abandon()
-            raise RunError(str(error).replace(output.work, output.name)) from None
+            if aside is not None and (part := aside.abandon()):
+                result.warnings.append(f"interrupted: {part} holds the rejected lines up to here")
+        except (EnrichError, RunError) as error:
+            text = str(error)
+            for one in outputs:
+                one.abandon()
+                text = text.replace(one.work, one.name)
+            raise RunError(text) from None
         else:
-            output.commit()
+            for one in outputs:
+                one.commit()
             result.events.take(report)
             result.warnings += report.warnings
     return result

@@ -15,13 +15,13 @@ import signal
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import peeltap_core
 
 from pipeline.config import Config
 from pipeline.errors import RunError, UsageError
-from pipeline.outputs import Output, open_sink, refuse_clashes
+from pipeline.outputs import Output, Sink, flow_output, open_sink, refuse_clashes
 from pipeline.progress import Progress
 from pipeline.summary import Summary
 from reassembly.engine_config import engine_config
@@ -112,7 +112,11 @@ class _Job:
         self.stage: SuricataStage | None = None
         self.programs: dict[int, list[Instruction]] | None = None
         named = {"capture": request.out, "flows": request.flows, "events": request.eve}
-        self.outputs = {what: Output(name) for what, name in named.items() if name is not None}
+        self.outputs = {
+            what: flow_output(name) if what == "flows" else Output(name)
+            for what, name in named.items()
+            if name is not None
+        }
         # What can be wrong is said before the long part.
         if request.filter is not None:
             self.programs = _compiled(request.filter)
@@ -186,7 +190,7 @@ class _Job:
                 self.summary.stats = core.stats()
                 self.summary.warnings += core.warnings()
 
-    def _records(self, lines: bytes, sink: BinaryIO | None) -> None:
+    def _records(self, lines: bytes, sink: Sink | None) -> None:
         if lines and sink is not None:
             sink.write(lines)
         if lines and self.stage is not None:

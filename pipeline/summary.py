@@ -163,6 +163,9 @@ def _core_sections(stats: dict[str, Any]) -> list[Section]:
     if connections:
         rows = [(_n(n), name, VERDICTS.get(name, "")) for name, n in connections.items()]
         sections.append((f"Connections: {_n(sum(connections.values()))}", _table(rows)))
+    elif stats.get("packets", {}).get("in"):
+        none = "none is on a leg of the configuration; compare its from and to with the capture"
+        sections.append(("Connections: 0", _table([(none,)], right=False)))
     codecs = _present(stats.get("codecs"))
     if codecs:
         rows = [(_n(n), name, "") for name, n in codecs.items()]

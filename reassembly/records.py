@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
+from sys import intern
 from typing import Any, BinaryIO, Final, NamedTuple
 
 import orjson
@@ -65,8 +66,7 @@ class Counters(NamedTuple):
     to_client: int
 
 
-@dataclass(frozen=True, slots=True)
-class FlowRecord:
+class FlowRecord(NamedTuple):
     """One connection (one epoch of a 5-tuple and VLAN) on the proxied leg."""
 
     id: str
@@ -83,11 +83,11 @@ class FlowRecord:
     packets: Counters
     bytes: Counters
     reason: str | None = None
-    # Names of the codecs of the headers, the outermost first: every event asks for them.
-    codecs: tuple[str, ...] = field(init=False, compare=False)
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "codecs", tuple(header.codec for header in self.headers))
+    @property
+    def codecs(self) -> tuple[str, ...]:
+        """Names of the codecs of the headers, the outermost first."""
+        return tuple(header.codec for header in self.headers)
 
 
 # Gateways and decoys are few and stand in every record.
@@ -121,6 +121,10 @@ def parse_time(text: str) -> int:
     Takes `2026-01-01T00:00:00.000000+0000` and fractions of any length (the engine may write
     nanoseconds; Python's own parser would cut them). Raises ValueError.
     """
+    # As the engine writes it nearly always; what follows reads this, too.
+    digits = text[20:26]
+    if len(text) == 31 and text[19] == "." and digits.isascii() and digits.isdigit():
+        return _parse_second(text[:19] + text[26:]) + int(digits) * 1000
     fraction = 0
     whole, dot, rest = text.partition(".")
     if dot:
@@ -165,59 +169,77 @@ def parse_record(line: bytes) -> FlowRecord:
 def _record(value: dict[str, Any]) -> FlowRecord:
     observed = value["observed"]
     true = value["true"]
-    verdict = _text(value["verdict"])
-    if verdict not in VERDICTS:
+    verdict = value["verdict"]
+    if verdict not in _KNOWN_VERDICTS:
         raise ValueError(f"verdict {verdict!r} is none of {', '.join(VERDICTS)}")
     end = value.get("end")
     reason = value.get("reason")
     return FlowRecord(
-        id=_text(value["id"]),
-        epoch=_count(value["epoch"]),
-        proto=_text(observed.get("proto", "TCP")),
-        observed=_endpoints(observed),
-        vlan=tuple(_count(tag) for tag in observed.get("vlan", ())),
-        true=None if true is None else _endpoints(true),
-        headers=tuple(
-            HeaderSeen(_text(h["codec"]), _count(h["length"]), dict(h.get("tlvs") or {}))
-            for h in value.get("headers", ())
-        ),
-        start=parse_time(value["start"]),
-        end=None if end is None else parse_time(end),
-        verdict=verdict,
-        restored=value.get("restored") is True,
-        packets=_counters(value.get("packets")),
-        bytes=_counters(value.get("bytes")),
-        reason=None if reason is None else _text(reason),
+        _text(value["id"]),
+        _count(value["epoch"]),
+        _name(observed.get("proto", "TCP")),
+        _endpoints(observed),
+        tuple([_count(tag) for tag in observed.get("vlan", ())]),
+        None if true is None else _endpoints(true),
+        tuple([_header(header) for header in value.get("headers", ())]),
+        parse_time(value["start"]),
+        None if end is None else parse_time(end),
+        # The shared text, not each line's own copy.
+        _KNOWN_VERDICTS[verdict],
+        value.get("restored") is True,
+        _counters(value.get("packets")),
+        _counters(value.get("bytes")),
+        None if reason is None else _text(reason),
     )
 
 
+_KNOWN_VERDICTS: Final = {name: name for name in VERDICTS}
+
+
 def _endpoints(value: dict[str, Any]) -> Endpoints:
+    # An address of the wrong type is refused by canonical_ip.
     return Endpoints(
-        canonical_ip(_text(value["src_ip"])),
+        canonical_ip(value["src_ip"]),
         _port(value["src_port"]),
-        canonical_ip(_text(value["dest_ip"])),
+        canonical_ip(value["dest_ip"]),
         _port(value["dest_port"]),
     )
 
 
+def _header(value: dict[str, Any]) -> HeaderSeen:
+    codec, length = _name(value["codec"]), _count(value["length"])
+    tlvs = value.get("tlvs")
+    return HeaderSeen(codec, length, dict(tlvs)) if tlvs else _bare_header(codec, length)
+
+
+# Most headers hold no TLV, and are alike.
+@lru_cache(maxsize=1024)
+def _bare_header(codec: str, length: int) -> HeaderSeen:
+    return HeaderSeen(codec, length, {})
+
+
+def _name(value: object) -> str:
+    """Text that few values share: kept once."""
+    return intern(_text(value))
+
+
 def _text(value: object) -> str:
-    if not isinstance(value, str):
+    if type(value) is not str:
         raise TypeError(f"{value!r} is not text")
     return value
 
 
 def _count(value: object) -> int:
     # SQLite and the SIEM both end at 63 bits.
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 1 << 63:
+    if type(value) is not int or not 0 <= value < 1 << 63:
         raise TypeError(f"{value!r} is not a count")
     return value
 
 
 def _port(value: object) -> int:
-    port = _count(value)
-    if port > 0xFFFF:
-        raise ValueError(f"{port} is not a port")
-    return port
+    if type(value) is not int or not 0 <= value <= 0xFFFF:
+        raise TypeError(f"{value!r} is not a port")
+    return value
 
 
 def _counters(value: dict[str, Any] | None) -> Counters:

@@ -11,17 +11,25 @@ the same id and epoch.
 
 from __future__ import annotations
 
+import gc
 import sqlite3
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
-from operator import itemgetter
+from operator import attrgetter
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Protocol, Self
 
-from .records import FlowRecord, RecordError, canonical_ip, emit_record, parse_record
+from .records import (
+    Endpoints,
+    FlowRecord,
+    RecordError,
+    canonical_ip,
+    emit_record,
+    parse_record,
+)
 
 Confidence = Literal["exact", "time", "late"]
 
@@ -30,6 +38,11 @@ Confidence = Literal["exact", "time", "late"]
 EARLY_NS: Final = 1_000_000
 
 MAX_RECORDS: Final = 1_000_000
+
+# Beyond every moment, and an SQLite integer still.
+FAR: Final = 1 << 62
+
+_Ends = tuple[str, int, str, int]
 
 
 class StoreError(Exception):
@@ -42,12 +55,17 @@ class Match(NamedTuple):
     `reversed`: the event's source is the connection's server. `by`: which of the record's tuples
     the event carries (`true` only in restore mode). `confidence`: `exact` the flow's own start lies
     in the record's lifetime, `time` the event's time does, `late` the time lies after its end.
+
+    `since`, `until`: while the store stays as it is, every moment (ns) from the one to the other,
+    both included, gives the same record; empty (`since > until`) where only this moment is sure.
     """
 
     record: FlowRecord
     reversed: bool
     by: Literal["observed", "true"]
     confidence: Confidence
+    since: int = 1
+    until: int = 0
 
 
 class FlowStore(Protocol):
@@ -91,79 +109,73 @@ class FlowStore(Protocol):
         ...
 
 
-class Key(NamedTuple):
-    """A 5-tuple as it stands in the index."""
-
-    proto: str
-    src_ip: str
-    src_port: int
-    dest_ip: str
-    dest_port: int
-
-
-class Candidate(NamedTuple):
-    """A record under a key that an event's tuple may stand for; sorts by start."""
-
-    start: int
-    id: str
-    epoch: int
-    by: Literal["observed", "true"]
-    record: FlowRecord
-
-
-_start = itemgetter(0)
-
-
-def keys_of(record: FlowRecord) -> list[tuple[Key, Literal["observed", "true"]]]:
+def keys_of(record: FlowRecord) -> list[tuple[Endpoints, Literal["observed", "true"]]]:
     """The tuples under which a record is found, from its client's side.
 
     Where packets were restored, Suricata saw the true tuple; the observed one stays a key too, for
     packets that left before the header was known.
     """
-    keys: list[tuple[Key, Literal["observed", "true"]]] = [
-        (Key(record.proto, *record.observed), "observed")
-    ]
     if record.restored and record.true is not None and record.true != record.observed:
-        keys.append((Key(record.proto, *record.true), "true"))
-    return keys
+        return [(record.observed, "observed"), (record.true, "true")]
+    return [(record.observed, "observed")]
 
 
 def choose(
-    forward: Sequence[Candidate],
-    backward: Sequence[Candidate],
+    ends: Endpoints,
+    forward: Sequence[FlowRecord],
+    backward: Sequence[FlowRecord],
     at: int,
     started: int | None,
     vlan: Sequence[int] | None,
+    horizon: int = FAR,
 ) -> Match | None:
     """The epoch that holds a moment: the latest that had begun.
 
-    `forward` and `backward` are the candidates for the event's tuple as it stands and turned round.
-    The flow's own start decides where it is known; an event's time may lie in a later epoch when
-    Suricata reports late. Starts are compared in whole microseconds, as EVE cuts its times.
+    `forward` and `backward` are the candidates for the event's tuple, `ends`, as it stands and
+    turned round; of those that begin after `horizon` some may be missing. The flow's own start
+    decides where it is known; an event's time may lie in a later epoch when Suricata reports late.
+    Starts are compared in whole microseconds, as EVE cuts its times.
     """
     moment = at if started is None else started
-    found: tuple[Candidate, bool] | None = None
     if vlan is not None:
         tags = tuple(vlan)
-        if any(c.record.vlan == tags for c in forward) or any(
-            c.record.vlan == tags for c in backward
-        ):
-            forward = [c for c in forward if c.record.vlan == tags]
-            backward = [c for c in backward if c.record.vlan == tags]
+        if any(r.vlan == tags for r in forward) or any(r.vlan == tags for r in backward):
+            forward = [r for r in forward if r.vlan == tags]
+            backward = [r for r in backward if r.vlan == tags]
+    found: FlowRecord | None = None
+    turned = False
+    until = horizon
     for limit in (moment, moment + EARLY_NS):
-        for candidates, turned in ((forward, False), (backward, True)):
+        for candidates, is_turned in ((forward, False), (backward, True)):
             for candidate in candidates:
-                begun = candidate.start - candidate.start % 1000 <= limit
-                if begun and (found is None or candidate.start > found[0].start):
-                    found = (candidate, turned)
+                begun = _begun(candidate)
+                if begun > limit:
+                    until = min(until, begun - 1)
+                elif found is None or candidate.start > found.start:
+                    found, turned = candidate, is_turned
         if found is not None:
             break
     if found is None:
         return None
-    (_, _, _, by, record), turned = found
-    if record.end is not None and moment > record.end:
-        return Match(record, turned, by, "late")
-    return Match(record, turned, by, "time" if started is None else "exact")
+    by: Literal["observed", "true"] = "observed"
+    if found.observed != (ends.reverse() if turned else ends):
+        by = "true"
+    if found.end is not None:
+        if moment > found.end:
+            return Match(found, turned, by, "late")
+        until = min(until, found.end)
+    # What begins within EARLY_NS is found for another reason, which holds for this moment only.
+    since = _begun(found)
+    if moment < since:
+        since = until = moment
+    return Match(found, turned, by, "time" if started is None else "exact", since, until)
+
+
+def _begun(record: FlowRecord) -> int:
+    return record.start - record.start % 1000
+
+
+_start = attrgetter("start")
 
 
 def _canonical(ip: str) -> str:
@@ -176,13 +188,35 @@ def _canonical(ip: str) -> str:
         return ip
 
 
+def _listed(known: FlowRecord | list[FlowRecord] | None) -> Sequence[FlowRecord]:
+    """What the index holds under a tuple, as a sequence."""
+    if known is None:
+        return ()
+    # Not isinstance with tuple: a record is one itself.
+    return known if isinstance(known, list) else (known,)
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Without garbage collection inside: for what makes many lasting values and no cycles."""
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collecting:
+            gc.enable()
+
+
 class MemoryStore:
     """Flow records in memory, at most `max_records`: the one that came first leaves first."""
 
     def __init__(self, max_records: int = MAX_RECORDS) -> None:
         self._max = max_records
         self._records: dict[tuple[str, int], FlowRecord] = {}
-        self._index: dict[tuple[str, str, int, str, int], list[Candidate]] = {}
+        # By protocol, then by tuple. Nearly always a tuple has one record; where it has more, they
+        # stand in a list in the order of their starts.
+        self._index: dict[str, dict[_Ends, FlowRecord | list[FlowRecord]]] = {}
         self._version = 0
         self.evicted = 0
 
@@ -198,10 +232,17 @@ class MemoryStore:
         if earlier is not None:
             self._forget(earlier)
         self._records[name] = record
-        for key, by in keys_of(record):
-            candidates = self._index.setdefault(key, [])
-            candidate = Candidate(record.start, record.id, record.epoch, by, record)
-            insort(candidates, candidate, key=_start)
+        index = self._index.get(record.proto)
+        if index is None:
+            index = self._index[record.proto] = {}
+        for ends, _ in keys_of(record):
+            known = index.setdefault(ends, record)
+            if known is record:
+                continue
+            if isinstance(known, list):
+                insort(known, record, key=_start)
+            else:
+                index[ends] = sorted((known, record), key=_start)
         self._version += 1
         if len(self._records) > self._max:
             oldest = next(iter(self._records))
@@ -211,18 +252,23 @@ class MemoryStore:
     def add_many(self, records: Iterable[FlowRecord]) -> int:
         """Keep all of `records`; how many there were."""
         count = 0
-        for record in records:
-            self.add(record)
-            count += 1
+        # Records hold no cycles; the collector would only walk them again and again.
+        with collector_paused():
+            for record in records:
+                self.add(record)
+                count += 1
         return count
 
     def _forget(self, record: FlowRecord) -> None:
-        for key, _ in keys_of(record):
-            left = [c for c in self._index[key] if (c.id, c.epoch) != (record.id, record.epoch)]
-            if left:
-                self._index[key] = left
+        index = self._index[record.proto]
+        for ends, _ in keys_of(record):
+            known = index[ends]
+            if isinstance(known, list):
+                known[:] = [other for other in known if other is not record]
+                if len(known) == 1:
+                    index[ends] = known[0]
             else:
-                del self._index[key]
+                del index[ends]
 
     def lookup(
         self,
@@ -237,23 +283,33 @@ class MemoryStore:
         vlan: Sequence[int] | None = None,
     ) -> Match | None:
         """See FlowStore."""
+        index = self._index.get(proto)
+        if index is None:
+            return None
         if ":" in src_ip:
             src_ip, dest_ip = _canonical(src_ip), _canonical(dest_ip)
-        forward = self._index.get((proto, src_ip, src_port, dest_ip, dest_port))
-        backward = self._index.get((proto, dest_ip, dest_port, src_ip, src_port))
-        candidates = forward or backward
-        if candidates is None:
+        ends = (src_ip, src_port, dest_ip, dest_port)
+        turned_ends = (dest_ip, dest_port, src_ip, src_port)
+        forward, backward = index.get(ends), index.get(turned_ends)
+        record = forward or backward
+        if record is None:
             return None
-        if len(candidates) > 1 or (forward and backward):
-            return choose(forward or (), backward or (), at, started, vlan)
+        if isinstance(record, list) or (forward and backward):
+            return choose(
+                Endpoints(*ends), _listed(forward), _listed(backward), at, started, vlan
+            )
         # Nearly always there is but one: what `choose` would say of it.
-        start, _, _, by, record = candidates[0]
         moment = at if started is None else started
-        if start > moment + EARLY_NS:
+        since = _begun(record) - EARLY_NS
+        if moment < since:
             return None
-        if record.end is not None and moment > record.end:
-            return Match(record, forward is None, by, "late")
-        return Match(record, forward is None, by, "time" if started is None else "exact")
+        turned = forward is None
+        seen = turned_ends if turned else ends
+        by: Literal["observed", "true"] = "observed" if record.observed == seen else "true"
+        until = FAR if record.end is None else record.end
+        if moment > until:
+            return Match(record, turned, by, "late")
+        return Match(record, turned, by, "time" if started is None else "exact", since, until)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -295,11 +351,16 @@ CREATE INDEX tuple_record ON tuple (id, epoch);
 """
 
 _LOOKUP: Final = """
-SELECT t.start, t.id, t.epoch, t.by, r.line FROM tuple t
+SELECT r.line FROM tuple t
 JOIN record r ON r.id = t.id AND r.epoch = t.epoch
 WHERE t.proto = ? AND t.src_ip = ? AND t.src_port = ? AND t.dest_ip = ? AND t.dest_port = ?
   AND t.start <= ?
 ORDER BY t.start DESC LIMIT 16
+"""
+
+_NEXT: Final = """
+SELECT min(start) FROM tuple
+WHERE proto = ? AND src_ip = ? AND src_port = ? AND dest_ip = ? AND dest_port = ? AND start > ?
 """
 
 _BATCH: Final = 1000
@@ -429,7 +490,11 @@ class SqliteStore:
         )
         self._db.executemany(
             "INSERT INTO tuple VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [(*k, r.start, r.id, r.epoch, by) for r in latest.values() for k, by in keys_of(r)],
+            [
+                (r.proto, *ends, r.start, r.id, r.epoch, by)
+                for r in latest.values()
+                for ends, by in keys_of(r)
+            ],
         )
         self._count += len(latest)
         self._added += len(batch)
@@ -466,20 +531,25 @@ class SqliteStore:
         vlan: Sequence[int] | None = None,
     ) -> Match | None:
         """See FlowStore."""
-        src_ip, dest_ip = _canonical(src_ip), _canonical(dest_ip)
+        ends = Endpoints(_canonical(src_ip), src_port, _canonical(dest_ip), dest_port)
         limit = (at if started is None else started) + EARLY_NS
-        forward = self._candidates(Key(proto, src_ip, src_port, dest_ip, dest_port), limit)
-        backward = self._candidates(Key(proto, dest_ip, dest_port, src_ip, src_port), limit)
-        return choose(forward, backward, at, started, vlan)
+        forward, next_forward = self._candidates(proto, ends, limit)
+        backward, next_backward = self._candidates(proto, ends.reverse(), limit)
+        if not forward and not backward:
+            return None
+        # What begins later is not read, but it ends the time for which the answer holds.
+        horizon = min(next_forward, next_backward) - 1000
+        return choose(ends, forward, backward, at, started, vlan, horizon)
 
-    def _candidates(self, key: Key, limit: int) -> list[Candidate]:
+    def _candidates(
+        self, proto: str, ends: Endpoints, limit: int
+    ) -> tuple[list[FlowRecord], int]:
+        """Records of a tuple that begin up to `limit`, and when the next one begins."""
         with self._one_sentence():
-            rows = self._db.execute(_LOOKUP, (*key, limit)).fetchall()
+            rows = self._db.execute(_LOOKUP, (proto, *ends, limit)).fetchall()
+            later = self._db.execute(_NEXT, (proto, *ends, limit)).fetchone()[0]
         try:
-            return [
-                Candidate(start, id_, epoch, by, parse_record(line))
-                for start, id_, epoch, by, line in rows
-            ]
+            return [parse_record(line) for (line,) in rows], FAR if later is None else later
         except RecordError as error:
             raise StoreError(
                 f"{self._path} is damaged (a record in it cannot be read: {error}): move it away,"

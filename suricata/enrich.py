@@ -32,13 +32,13 @@ from .eve import (
     Changes,
     Clock,
     Event,
-    correct_in_place,
     corrections,
     flow_start,
     peeltap_object,
     quoted_tuple,
     vlan_tags,
 )
+from .fast import FastPath
 from .flows import FlowStore, Match
 from .splice import splice
 from .summary import AlertSummary
@@ -127,13 +127,20 @@ class Enricher:
         self._retry_at = 0.0
         self._line_number = 0
         self.alerts = AlertSummary()
-        self._lines = 0
-        self._events = 0
+        self._lines_seen = 0
         self._rejected = 0
         self._types: dict[str, int] = {}
         self._outcomes: Counter[str] = Counter()
         self._oddities: Counter[str] = Counter()
         self._first: dict[str, int] = {}
+        self._fast = FastPath(
+            store,
+            clock=self._clock,
+            community_id_seed=community_id_seed,
+            alerts=self.alerts,
+            types=self._types,
+            outcomes=self._outcomes,
+        )
 
     def feed(self, data: bytes, now: float = 0.0) -> bytes:
         """Take the next bytes of the stream, cut anywhere; whole corrected lines come back."""
@@ -152,7 +159,7 @@ class Enricher:
             # 2. Whole lines.
             lines = rest.split(b"\n")
             tail = lines.pop()
-            self._lines_fast(lines, until, out)
+            self._lines(lines, until, out)
             # 3. A line begun.
             self._keep(tail)
         self._retry(now, out)
@@ -187,8 +194,8 @@ class Enricher:
         no_tuple, already; they add up to `events`. `oddities`: see `warnings`.
         """
         return {
-            "lines": self._lines,
-            "events": self._events,
+            "lines": self._lines_seen,
+            "events": self._outcomes.total(),
             "rejected": self._rejected,
             "waiting": len(self._waiting),
             "types": dict(self._types),
@@ -213,7 +220,7 @@ class Enricher:
         self._partial.append(piece)
         self._partial_bytes += len(piece)
         if self._partial_bytes > MAX_LINE_BYTES:
-            self._lines += 1
+            self._lines_seen += 1
             self._line_number += 1
             self._reject(b"".join(self._partial), self._line_number, "too_long")
             self._drop_partial()
@@ -223,72 +230,32 @@ class Enricher:
         self._partial.clear()
         self._partial_bytes = 0
 
-    def _lines_fast(self, lines: list[bytes], until: float | None, out: list[bytes]) -> None:
-        """As `_line` for each, with the usual event's way through `_correct` laid out flat.
-
-        The usual event is TCP, of sound types, found in its connection's lifetime, and written by
-        Suricata in the very bytes in which it is written here. Whatever is not goes the general
-        way, with nothing done to it yet; a test holds the two ways against each other.
-        """
-        loads, dumps, newline = orjson.loads, orjson.dumps, orjson.OPT_APPEND_NEWLINE
-        lookup, parse = self._store.lookup, self._clock.parse
-        seed, types, outcomes = self._seed, self._types, self._outcomes
+    def _lines(self, lines: list[bytes], until: float | None, out: list[bytes]) -> None:
+        """As `_line` for each, the usual events by the fast path."""
+        loads, usual, append = orjson.loads, self._fast.correct, out.append
+        self._fast.begin()
         for line in lines:
-            if not line or len(line) > LONG_LINE_BYTES:
-                self._line(line, until, out)
-                continue
             try:
-                event = loads(line)
+                # A long line is worth a word, and an empty one is none.
+                event = loads(line) if len(line) <= LONG_LINE_BYTES else None
             except orjson.JSONDecodeError:
+                event = None
+            if event is None:
                 self._line(line, until, out)
                 continue
+            written = usual(line, event)
             self._line_number += 1
-            self._lines += 1
-            match = None
-            if type(event) is dict and event.get("proto") == "TCP" and "peeltap" not in event:
-                try:
-                    src_port, dest_port = event["src_port"], event["dest_port"]
-                    at = parse(event["timestamp"])
-                    if at is not None and type(src_port) is int and type(dest_port) is int:
-                        match = lookup(
-                            "TCP",
-                            event["src_ip"],
-                            src_port,
-                            event["dest_ip"],
-                            dest_port,
-                            at,
-                            started=parse(flow_start(event))
-                            if "flow" in event or "netflow" in event
-                            else None,
-                            vlan=vlan_tags(event) if "vlan" in event else (),
-                        )
-                except (KeyError, TypeError):
-                    pass
-            if (
-                match is None
-                or match.by == "true"
-                or match.confidence == "late"
-                or dumps(event) != line
-            ):
+            self._lines_seen += 1
+            if written is None:
                 self._correct(line, event, self._line_number, until, out)
-                continue
-            correct_in_place(event, match, seed)
-            kind = event.get("event_type")
-            if kind == "alert":
-                self.alerts.add(event, match)
-            out.append(dumps(event, None, newline))
-            self._events += 1
-            outcomes[match.confidence] += 1
-            if type(kind) is str and kind in types:
-                types[kind] += 1
             else:
-                self._count_type(event)
+                append(written)
 
     def _line(self, line: bytes, until: float | None, out: list[bytes]) -> None:
         self._line_number = number = self._line_number + 1
         if not line:
             return
-        self._lines += 1
+        self._lines_seen += 1
         if len(line) > LONG_LINE_BYTES:
             if len(line) > MAX_LINE_BYTES:
                 self._reject(line, number, "too_long")
@@ -314,7 +281,6 @@ class Enricher:
     def _pass(self, line: bytes, event: Event, outcome: str, out: list[bytes]) -> None:
         out.append(line)
         out.append(b"\n")
-        self._events += 1
         self._outcomes[outcome] += 1
         self._count_type(event)
 
@@ -475,7 +441,7 @@ class Enricher:
         self, line: bytes, number: int, until: float | None, out: list[bytes], *, may_split: bool
     ) -> None:
         if line.isspace():
-            self._lines -= 1
+            self._lines_seen -= 1
             return
         text = line.removeprefix(_BOM)
         odd: list[str] = []
@@ -500,7 +466,7 @@ class Enricher:
         at = line.rfind(_EVENT_HEAD)
         if may_split and at > 0:
             self._odd("two_on_a_line", number)
-            self._lines += 1
+            self._lines_seen += 1
             for part in (line[:at], line[at:]):
                 try:
                     event = orjson.loads(part)

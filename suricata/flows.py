@@ -51,6 +51,15 @@ class Match(Protocol):
     def by(self) -> Literal["observed", "true"]: ...  # noqa: D102
     @property
     def confidence(self) -> Confidence: ...  # noqa: D102
+    @property
+    def since(self) -> int:
+        """From this moment (ns) to `until` the store's answer is the same, until it changes."""
+        ...
+
+    @property
+    def until(self) -> int:
+        """The last such moment; before `since` where no other moment is sure."""
+        ...
 
 
 class FlowStore(Protocol):

@@ -77,6 +77,17 @@ def test_a_repeated_syn_with_the_same_isn_is_no_new_epoch() -> None:
     assert [record["epoch"] for record in records_of(conversation)] == [0]
 
 
+@pytest.mark.parametrize("mode", ["strip", "restore"])
+def test_a_late_copy_of_the_syn_behind_a_reset_is_no_new_epoch(mode: str) -> None:
+    """A capture that duplicates shows it; nobody opens a connection with the old ISN again."""
+    conversation = talk(drive(mode=mode))
+    lines = ("c>s [S]", "s>c [S.] ack 0", "c>s [P.] 0:46 ack 0", "c>s [R.] 46 ack 0", "c>s [S]")
+    conversation.driver.run([conversation.frame(line) for line in lines])
+    first, last = conversation.driver.frames[0], conversation.driver.frames[-1]
+    assert first == last
+    assert [record["epoch"] for record in records_of(conversation)] == [0]
+
+
 # Capture starts mid-stream
 
 

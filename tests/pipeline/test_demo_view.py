@@ -49,7 +49,7 @@ def screen(width: int, encoding: str = "utf-8") -> list[str]:
     return raw.getvalue().decode(encoding).splitlines()
 
 
-@pytest.mark.parametrize("width", [80, 96, 120, 200])
+@pytest.mark.parametrize("width", [60, 77, 78, 80, 96, 120, 200])
 def test_it_fits_the_width(width: int) -> None:
     lines = [line for line in screen(width) if "peeltap replay br1.pcap" not in line]
     assert max(map(len, lines)) <= width
@@ -68,6 +68,18 @@ def test_narrow_screens_show_one_below_the_other() -> None:
     lines = screen(80)
     assert sum("HTTP requests" in line for line in lines) == 2
     assert not any("Suricata alone ─" in line and "with Peeltap" in line for line in lines)
+
+
+def test_a_small_screen_gives_each_alert_a_line_for_its_signature() -> None:
+    lines = screen(60)
+    at = lines.index(" traversal")
+    assert lines[at : at + 4] == [
+        " traversal",
+        "   203.0.113.7 -> 192.168.110.2:80  alone: misses it",
+        " jndi",
+        "   2001:db8::7 -> [2001:db8:110::2]:80  alone: blames proxy",
+    ]
+    assert " attackers ──> gateway1 ═══ br1 ═══> gateway2 ──> decoys" in lines
 
 
 def test_who_it_was_and_whom_suricata_blames() -> None:

@@ -188,3 +188,44 @@ def test_an_interrupt_leaves_the_part(tmp_path: Path, flows: Path) -> None:
     assert f"interrupted: {part} holds the events up to here".encode() in errors
     assert records(part)[0]["src_ip"] == "203.0.113.7"
     assert not out.exists()
+
+
+def test_lines_that_are_no_events_are_kept_aside(peeltap: Run, flows: Path, tmp_path: Path) -> None:
+    source, out, aside = (tmp_path / name for name in ("eve.json", "out.json", "rejects"))
+    source.write_bytes(b"garbage\n" + lines(EVENT) + b'{"cut": \n' + lines(OTHER))
+    said = peeltap(
+        "enrich", "--flows", flows, "-i", source, "-o", out, "--rejects", aside, "--json"
+    )
+    assert said.code == 0
+    assert json.loads(said.out)["rejected"] == 2
+    assert aside.read_bytes() == b'garbage\n{"cut": \n'
+    assert len(records(out)) == 2
+    assert not list(tmp_path.glob("*.part*"))
+
+
+@pytest.mark.parametrize(
+    ("out", "rejects", "code", "message"),
+    [
+        ("out.json", "out.json", 2, "out.json: is named for two outputs"),
+        ("-", "-", 2, "-: is named for two outputs"),
+        ("out.json", "eve.json", 2, "eve.json: is also an input"),
+        ("out.json", "/absent/rejects", 1, "/absent/rejects: cannot be written: No such file"),
+    ],
+)
+def test_rejects_need_a_place_of_their_own(
+    peeltap: Run,
+    flows: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    out: str,
+    rejects: str,
+    code: int,
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("eve.json").write_bytes(lines(EVENT))
+    said = peeltap("enrich", "--flows", flows, "-i", "eve.json", "-o", out, "--rejects", rejects)
+    assert said.code == code
+    assert said.err.startswith(f"peeltap: {message}")
+    assert Path("eve.json").read_bytes() == lines(EVENT)
+    assert not list(tmp_path.glob("*.part*"))

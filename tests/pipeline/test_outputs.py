@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.errors import RunError, UsageError
-from pipeline.outputs import Output, open_sink, refuse_clashes
+from pipeline.outputs import Output, StoreOutput, flow_output, open_sink, refuse_clashes
+from reassembly.store import SqliteStore
+from tests.pipeline.test_enrich import RECORD, lines
 
 
 def names(directory: Path) -> list[str]:
@@ -115,3 +117,57 @@ def test_outputs_that_harm_nobody_are_allowed(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     refuse_clashes(["-", "in.pcap"], [Output("-"), Output("out.pcap"), Output("/dev/null")])
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("a.sqlite", StoreOutput),
+        ("a.sqlite3", StoreOutput),
+        ("a.db", StoreOutput),
+        ("a.jsonl", Output),
+        ("a.db.jsonl", Output),
+        ("-", Output),
+    ],
+)
+def test_the_name_says_how_flow_records_are_kept(name: str, kind: type[Output]) -> None:
+    assert type(flow_output(name)) is kind
+
+
+def test_a_store_is_added_to(tmp_path: Path) -> None:
+    path = tmp_path / "flows.sqlite"
+    # A store that is used for years holds more than a week, and a replay removes nothing.
+    for number, year in enumerate((1999, 2026, 2026)):
+        output = StoreOutput(str(path))
+        output.prepare()
+        with open_sink(output) as sink:
+            assert sink is not None
+            record = {**RECORD, "id": f"{number:016x}", "start": f"{year}{RECORD['start'][4:]}"}
+            sink.write(lines(record))
+        output.commit()
+    with SqliteStore(path) as store:
+        assert len(store) == 3
+    assert names(tmp_path) == ["flows.sqlite"]
+
+
+def test_an_unfinished_store_keeps_its_records_and_an_empty_one_goes(tmp_path: Path) -> None:
+    path = tmp_path / "flows.db"
+    output = StoreOutput(str(path))
+    output.prepare()
+    assert output.abandon() is None
+    assert names(tmp_path) == []
+    output.prepare()
+    output.write(lines(RECORD))
+    assert output.abandon() == str(path)
+    again = StoreOutput(str(path))
+    again.prepare()
+    assert again.abandon() == str(path)
+    assert names(tmp_path) == ["flows.db"]
+
+
+def test_what_is_no_store_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "flows.db"
+    path.write_bytes(b"something else, longer than a header of SQLite" * 100)
+    with pytest.raises(RunError, match=rf"^{path} is damaged or not a flow store"):
+        StoreOutput(str(path)).prepare()
+    assert path.read_bytes().startswith(b"something else")

@@ -14,6 +14,7 @@ import dpkt
 import pytest
 
 from reassembly import capture_filter
+from reassembly.store import SqliteStore
 from tests.pipeline.conftest import ARGV, CONFIG, Run, capture, child, packets, records, truth
 
 HTTP = capture("http-proxy-v2")
@@ -208,3 +209,42 @@ def test_a_filter_without_libpcap_says_what_to_install(
     assert said.err == (
         "peeltap: a capture filter needs libpcap, which is not installed; on Debian: libpcap0.8\n"
     )
+
+
+def test_flow_records_go_into_a_store_that_enrich_reads(peeltap: Run, tmp_path: Path) -> None:
+    store, as_lines = tmp_path / "flows.sqlite", tmp_path / "flows.jsonl"
+    for name, flows in ((HTTP, store), (MAGIC, store), (MAGIC, store), (MAGIC, as_lines)):
+        said = peeltap("replay", name, "-c", CONFIG, "--flows", flows, "--json")
+        assert said.code == 0, said.err
+        assert json.loads(said.out)["outputs"] == {"flows": str(flows)}
+    # The second time magic takes the place of the first.
+    connections = sum(len(truth(name)["connections"]) for name in ("http-proxy-v2", "magic"))
+    with SqliteStore(store) as kept:
+        assert len(kept) == connections
+    one = records(as_lines)[0]
+    observed = {key: one["observed"][key] for key in ("src_ip", "src_port", "dest_ip", "dest_port")}
+    event = {"timestamp": one["start"], "event_type": "alert", "proto": "TCP", **observed}
+    (tmp_path / "eve.json").write_text(json.dumps(event) + "\n")
+    out = tmp_path / "corrected.json"
+    said = peeltap("enrich", "--flows", store, "-i", tmp_path / "eve.json", "-o", out, "--json")
+    assert json.loads(said.out)["records"] == connections
+    [corrected] = records(out)
+    assert {key: corrected[key] for key in observed} == one["true"]
+    assert corrected["peeltap"]["flow"] == one["id"]
+    left = ["corrected.json", "eve.json", "flows.jsonl", "flows.sqlite"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == left
+
+
+def test_a_store_that_cannot_be_used_is_said_before_the_work(peeltap: Run, tmp_path: Path) -> None:
+    store, out = tmp_path / "flows.db", tmp_path / "clean.pcap"
+    store.write_text("not a store" * 100)
+    said = peeltap("replay", HTTP, "-c", CONFIG, "--flows", store, "-o", out)
+    assert said.code == 1
+    assert said.err.startswith(f"peeltap: {store} is damaged or not a flow store")
+    assert not out.exists()
+
+
+def test_an_input_that_is_not_there_leaves_no_empty_store(peeltap: Run, tmp_path: Path) -> None:
+    said = peeltap("replay", "absent.pcap", "-c", CONFIG, "--flows", tmp_path / "flows.db")
+    assert said.code == 1
+    assert list(tmp_path.iterdir()) == []

@@ -113,3 +113,8 @@ def test_a_run_that_read_nothing_has_nothing_to_show_but_its_parts() -> None:
     summary = Summary([], {"capture, cut short": "clean.part.pcap"}, "strip", failure="no")
     assert shown(summary) == "Written\n  capture, cut short  clean.part.pcap\n"
     assert Summary([], {}, "strip").truncated is False
+
+
+def test_a_configuration_that_fits_nothing_is_told() -> None:
+    text = shown(Summary([], {}, "strip", {"packets": {"in": 3, "emitted": 3}}))
+    assert text.startswith("Connections: 0\n  none is on a leg of the configuration; ")

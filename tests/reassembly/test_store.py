@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+
 from pathlib import Path
 
 import pytest
@@ -32,7 +32,7 @@ RECORD = FlowRecord(
     packets=Counters(3, 2),
     bytes=Counters(30, 20),
 )
-SECOND = replace(RECORD, epoch=1, start=200 * S, end=None)
+SECOND = RECORD._replace(epoch=1, start=200 * S, end=None)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
@@ -62,7 +62,7 @@ def found(
     return name, epoch, turned, by, confidence
 
 
-RESTORED = replace(RECORD, restored=True)
+RESTORED = RECORD._replace(restored=True)
 
 # records | tuple | at | started | vlan | what is found: (id, epoch, reversed, by, confidence)
 LOOKUPS = [
@@ -83,7 +83,7 @@ LOOKUPS = [
     ("first epoch, reported late", [RECORD, SECOND], LEG, 205, 100, (), found(confidence="exact")),
     (
         "nanoseconds that EVE cuts",
-        [RECORD, replace(SECOND, start=200 * S + 999)],
+        [RECORD, SECOND._replace(start=200 * S + 999)],
         LEG,
         200,
         200,
@@ -104,7 +104,7 @@ LOOKUPS = [
     ("observed, restored", [RESTORED], LEG, 105, None, (), found()),
     (
         "restored, equal tuples",
-        [replace(RECORD, restored=True, true=LEG)],
+        [RECORD._replace(restored=True, true=LEG)],
         LEG,
         105,
         None,
@@ -113,7 +113,7 @@ LOOKUPS = [
     ),
     (
         "true tuples that collide",
-        [RESTORED, replace(SECOND, id="b", restored=True, observed=LEG._replace(src_port=2))],
+        [RESTORED, SECOND._replace(id="b", restored=True, observed=LEG._replace(src_port=2))],
         ATTACK,
         205,
         None,
@@ -122,7 +122,7 @@ LOOKUPS = [
     ),
     (
         "IPv6 as Suricata writes it",
-        [replace(RECORD, observed=LEG6)],
+        [RECORD._replace(observed=LEG6)],
         LEG6._replace(src_ip="fd00:0023:0000:0000:0000:0000:0000:0001"),
         105,
         None,
@@ -131,7 +131,7 @@ LOOKUPS = [
     ),
     (
         "its VLAN",
-        [replace(RECORD, vlan=(1,)), replace(RECORD, id="b", vlan=(2,))],
+        [RECORD._replace(vlan=(1,)), RECORD._replace(id="b", vlan=(2,))],
         LEG,
         105,
         None,
@@ -140,24 +140,24 @@ LOOKUPS = [
     ),
     (
         "VLAN unknown",
-        [replace(RECORD, vlan=(1,)), replace(RECORD, id="b", start=101 * S)],
+        [RECORD._replace(vlan=(1,)), RECORD._replace(id="b", start=101 * S)],
         LEG,
         105,
         None,
         None,
         found("b"),
     ),
-    ("VLAN that no record has", [replace(RECORD, vlan=(1,))], LEG, 105, None, (3,), found()),
+    ("VLAN that no record has", [RECORD._replace(vlan=(1,))], LEG, 105, None, (3,), found()),
     (
         "both directions are connections",
-        [RECORD, replace(SECOND, id="b", observed=LEG.reverse())],
+        [RECORD, SECOND._replace(id="b", observed=LEG.reverse())],
         LEG,
         205,
         None,
         (),
         found("b", 1, turned=True),
     ),
-    ("no header", [replace(RECORD, true=None, verdict="plain")], LEG, 105, None, (), found()),
+    ("no header", [RECORD._replace(true=None, verdict="plain")], LEG, 105, None, (), found()),
 ]
 
 
@@ -186,7 +186,7 @@ def test_a_record_announced_open_is_replaced_when_it_closes(
     make: Callable[..., FlowStore],
 ) -> None:
     store = make()
-    store.add(replace(RECORD, end=None, true=None))
+    store.add(RECORD._replace(end=None, true=None))
     before = store.version
     store.add(RECORD)
     assert len(store) == 1
@@ -199,7 +199,7 @@ def test_a_record_announced_open_is_replaced_when_it_closes(
 
 def test_twice_in_one_batch_the_last_word_counts(make: Callable[..., FlowStore]) -> None:
     store = make()
-    assert store.add_many([replace(RECORD, end=None), RECORD]) == 2
+    assert store.add_many([RECORD._replace(end=None), RECORD]) == 2
     assert len(store) == 1
     match = store.lookup("TCP", *LEG, 105 * S)
     assert match is not None
@@ -209,7 +209,7 @@ def test_twice_in_one_batch_the_last_word_counts(make: Callable[..., FlowStore])
 def test_bounded_in_number_the_oldest_leave(make: Callable[..., FlowStore]) -> None:
     store = make(max_records=10)
     store.add_many(
-        replace(RECORD, id=f"{n}", start=n * S, observed=LEG._replace(src_port=n))
+        RECORD._replace(id=f"{n}", start=n * S, observed=LEG._replace(src_port=n))
         for n in range(2500)
     )
     assert len(store) == 10
@@ -219,7 +219,7 @@ def test_bounded_in_number_the_oldest_leave(make: Callable[..., FlowStore]) -> N
 
 def test_many_of_one_moment_do_not_all_leave(make: Callable[..., FlowStore]) -> None:
     store = make(max_records=10)
-    store.add_many(replace(RECORD, id=f"{n}", observed=LEG._replace(src_port=n)) for n in range(11))
+    store.add_many(RECORD._replace(id=f"{n}", observed=LEG._replace(src_port=n)) for n in range(11))
     assert len(store) == 10
 
 
@@ -242,9 +242,9 @@ def test_survives_reopening(tmp_path: Path) -> None:
 def test_retention_counts_from_the_newest_record(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "flows.db", retention_seconds=50) as store:
         store.add(RECORD)
-        store.add(replace(RECORD, id="b", start=149 * S))
+        store.add(RECORD._replace(id="b", start=149 * S))
         assert len(store) == 2
-        store.add(replace(RECORD, id="c", start=151 * S))
+        store.add(RECORD._replace(id="c", start=151 * S))
         assert len(store) == 2
         assert store.evicted == 1
 
@@ -264,7 +264,7 @@ def _not_sqlite(path: Path) -> None:
 
 def _torn(path: Path) -> None:
     with SqliteStore(path) as store:
-        store.add_many(replace(RECORD, id=f"{n}") for n in range(500))
+        store.add_many(RECORD._replace(id=f"{n}") for n in range(500))
     data = bytearray(path.read_bytes())
     data[4096:] = b"\xff" * (len(data) - 4096)
     path.write_bytes(data)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+
 from typing import Any
 
 import orjson
@@ -152,7 +152,7 @@ def test_restored_events_stay_and_tell_what_was_observed() -> None:
 
 def test_a_connection_without_header_keeps_its_addresses() -> None:
     known = MemoryStore()
-    known.add(replace(record("http"), true=None, headers=(), verdict="plain"))
+    known.add(record("http")._replace(true=None, headers=(), verdict="plain"))
     enricher = Enricher(known, wait_events=0)
     after = json.loads(enricher.feed(EVENT + b"\n"))
     assert after["peeltap"]["verdict"] == "plain"
@@ -299,15 +299,15 @@ def test_no_more_events_wait_than_allowed() -> None:
 
 def test_an_event_of_the_next_epoch_waits_although_the_last_is_known() -> None:
     known, enricher = waiting(wait_seconds=5)
-    known.add(replace(record("http"), end=record("http").start + 1))
+    known.add(record("http")._replace(end=record("http").start + 1))
     assert outcomes(enricher.feed(event(1), 10.0)) == []
-    known.add(replace(record("http"), epoch=1, start=record("http").start + 1000))
+    known.add(record("http")._replace(epoch=1, start=record("http").start + 1000))
     assert outcomes(enricher.tick(11.0)) == [(1, "time")]
 
 
 def test_an_event_of_no_later_epoch_is_late_in_the_end() -> None:
     known, enricher = waiting(wait_seconds=5)
-    known.add(replace(record("http"), end=record("http").start + 1))
+    known.add(record("http")._replace(end=record("http").start + 1))
     assert outcomes(enricher.feed(event(1), 10.0)) == []
     assert outcomes(enricher.tick(15.0)) == [(1, "late")]
 
