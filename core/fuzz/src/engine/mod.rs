@@ -6,13 +6,15 @@
 mod frames;
 mod oracle;
 mod script;
+mod setting;
 mod streams;
 
 use peeltap_core::engine::{Config, Engine};
 use serde_json::Value;
 
 use oracle::Watch;
-use script::{Limits, Script, Step, TUPLES};
+use script::{Script, Step};
+use setting::{Limits, TUPLES};
 
 /// The engine's configuration of a script.
 fn config(script: &Script) -> Config {

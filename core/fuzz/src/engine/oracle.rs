@@ -7,7 +7,8 @@ use peeltap_core::wire::ip::{mapped, Ip};
 use peeltap_core::wire::packet::{parse, Kind, Segment};
 
 use super::frames::{fold, pseudo};
-use super::script::{Input, Script, STRANGER, TUPLES};
+use super::script::{Input, Script};
+use super::setting::{Tuple, STRANGER, TUPLES};
 
 const SYN: u8 = 2;
 const RST: u8 = 4;
@@ -427,7 +428,7 @@ fn records_by_tuple(lines: &[u8]) -> HashMap<usize, Vec<serde_json::Value>> {
         let record: serde_json::Value = serde_json::from_slice(line).expect("a record is JSON");
         for port in ["src_port", "dest_port"] {
             let port = record["observed"][port].as_u64();
-            let of = |tuple: &super::script::Tuple| Some(u64::from(tuple.client_port)) == port;
+            let of = |tuple: &Tuple| Some(u64::from(tuple.client_port)) == port;
             if let Some(tuple) = TUPLES.iter().position(of) {
                 found.entry(tuple).or_default().push(record.clone());
             }

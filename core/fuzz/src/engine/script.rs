@@ -27,100 +27,8 @@ use peeltap_core::engine::{Checksum, Link, Meta, Nanos};
 
 use super::super::wire::LINKS;
 use super::frames::{self, Packet, Sum};
+use super::setting::{Limits, LIMITS, TUPLES};
 use super::streams::{Stream, STREAMS};
-
-/// Both ends of a connection.
-pub struct Tuple {
-    pub client: &'static [u8],
-    pub client_port: u16,
-    pub server: &'static [u8],
-    pub server_port: u16,
-}
-
-const GATEWAY1: &[u8] = &[172, 16, 23, 1];
-const GATEWAY2: &[u8] = &[172, 16, 23, 2];
-const GATEWAY1_V6: &[u8] = &[0xfd, 0, 0, 0x23, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1];
-const GATEWAY2_V6: &[u8] = &[0xfd, 0, 0, 0x23, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2];
-
-const fn tuple(client: &'static [u8], client_port: u16, server: &'static [u8]) -> Tuple {
-    Tuple {
-        client,
-        client_port,
-        server,
-        server_port: 9000,
-    }
-}
-
-/// The connections of all scripts; a client's port tells them apart.
-pub const TUPLES: [Tuple; 8] = [
-    tuple(GATEWAY1, 40000, GATEWAY2),
-    tuple(GATEWAY1_V6, 40001, GATEWAY2_V6),
-    // Nobody that the leg trusts.
-    tuple(&[172, 16, 23, 9], 40002, GATEWAY2),
-    // No leg at all.
-    tuple(&[10, 0, 0, 1], 40003, &[10, 0, 0, 2]),
-    tuple(GATEWAY1, 40004, GATEWAY2),
-    tuple(GATEWAY1_V6, 40005, GATEWAY2_V6),
-    tuple(GATEWAY1, 40006, GATEWAY2),
-    tuple(GATEWAY1, 40007, GATEWAY2),
-];
-
-/// The one tuple that no leg names.
-pub const STRANGER: usize = 3;
-
-/// The limits of a script.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits {
-    pub connections: usize,
-    pub half_open: usize,
-    pub hold_packets: usize,
-    pub hold_bytes: usize,
-    pub hold_total_bytes: usize,
-    pub fragments: usize,
-    /// Seconds that packets and fragments are held.
-    pub hold: u64,
-    /// Seconds that connections are remembered.
-    pub idle: u64,
-}
-
-const WIDE: Limits = Limits {
-    connections: 64,
-    half_open: 64,
-    hold_packets: 256,
-    hold_bytes: 1 << 20,
-    hold_total_bytes: 64 << 20,
-    fragments: 4096,
-    hold: 3,
-    idle: 3600,
-};
-
-/// None that is ever met; few connections; little held; little of everything.
-pub const LIMITS: [Limits; 4] = [
-    WIDE,
-    Limits {
-        connections: 2,
-        half_open: 2,
-        idle: 1,
-        ..WIDE
-    },
-    Limits {
-        hold_packets: 2,
-        hold_total_bytes: 1500,
-        fragments: 3,
-        hold: 1,
-        ..WIDE
-    },
-    Limits {
-        connections: 1,
-        half_open: 1,
-        hold_packets: 1,
-        hold_bytes: 600,
-        hold_total_bytes: 700,
-        fragments: 1,
-        hold: 0,
-        idle: 0,
-    },
-];
 
 /// A client's initial sequence numbers: none of note, and just before each wrap.
 const ISNS: [u32; 4] = [1000, u32::MAX - 20, u32::MAX, 0x7fff_fff0];
@@ -139,7 +47,10 @@ const BEGIN: Nanos = 1_767_225_600_000_000_000;
 const MILLI: Nanos = 1_000_000;
 
 /// The most frames and waits: what they could lead to, fewer lead to sooner.
-const MOST: usize = 200;
+const MOST: usize = 120;
+
+/// Payload bytes after which a script's segments stay small.
+const MOST_BYTES: usize = 20_000;
 
 /// A frame to push.
 pub struct Input {
@@ -227,6 +138,8 @@ struct Player<'a> {
     now: Nanos,
     id: u16,
     progress: [Progress; TUPLES.len()],
+    /// Payload bytes so far.
+    spent: usize,
 }
 
 /// A segment and what is done to its frame.
@@ -256,6 +169,7 @@ impl<'a> Player<'a> {
             now: BEGIN,
             id: 0,
             progress: [Progress::default(); TUPLES.len()],
+            spent: 0,
         }
     }
 
@@ -434,8 +348,10 @@ impl<'a> Player<'a> {
         };
         let len = match self.byte() {
             short @ 0..240 => usize::from(short),
+            _ if self.spent > MOST_BYTES => 240,
             long => (usize::from(long) - 239) * 1000,
         };
+        self.spent += len;
 
         let mut packet = self.packet(tuple, to_server);
         packet.flags = second & 0x3f;
