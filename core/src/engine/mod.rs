@@ -337,7 +337,7 @@ impl Engine {
 
         if found.is_some() {
             let is_syn = flags & (flag::SYN | flag::ACK) == flag::SYN;
-            let again = segment.seq(frame) != connection.isn || connection.is(fact::RST);
+            let again = segment.seq(frame) != connection.isn || is_refused(connection);
             let is_earlier = connection
                 .earlier()
                 .is_some_and(|earlier| earlier.isn == segment.seq(frame));
@@ -628,6 +628,12 @@ fn is_answered(connection: &Connection) -> bool {
     const AT_LENGTH: u64 = 8;
     let [to_server, to_client] = connection.packets();
     (to_server > 0 && to_client > 0) || to_server.max(to_client) >= AT_LENGTH
+}
+
+/// Whether a connection was refused before it carried anything: a client that asks again may do so
+/// with the same ISN.
+fn is_refused(connection: &Connection) -> bool {
+    connection.is(fact::RST) && connection.bytes == [0; 2] && !connection.is(fact::SYN_ACK)
 }
 
 /// Remembers FIN and RST. A RST far from the stream is one that the ends ignore too (RFC 5961 section
