@@ -295,9 +295,7 @@ class MemoryStore:
         if record is None:
             return None
         if isinstance(record, list) or (forward and backward):
-            return choose(
-                Endpoints(*ends), _listed(forward), _listed(backward), at, started, vlan
-            )
+            return choose(Endpoints(*ends), _listed(forward), _listed(backward), at, started, vlan)
         # Nearly always there is but one: what `choose` would say of it.
         moment = at if started is None else started
         since = _begun(record) - EARLY_NS
@@ -541,9 +539,7 @@ class SqliteStore:
         horizon = min(next_forward, next_backward) - 1000
         return choose(ends, forward, backward, at, started, vlan, horizon)
 
-    def _candidates(
-        self, proto: str, ends: Endpoints, limit: int
-    ) -> tuple[list[FlowRecord], int]:
+    def _candidates(self, proto: str, ends: Endpoints, limit: int) -> tuple[list[FlowRecord], int]:
         """Records of a tuple that begin up to `limit`, and when the next one begins."""
         with self._one_sentence():
             rows = self._db.execute(_LOOKUP, (proto, *ends, limit)).fetchall()

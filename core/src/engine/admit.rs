@@ -79,7 +79,7 @@ impl Engine {
 
     /// Evicts until a pool has room for one more.
     fn make_room(&mut self, half_open: bool, out: &mut impl Output) {
-        while let Some(victim) = self.tracker.victim(half_open, self.now) {
+        while let Some(victim) = self.tracker.victim(half_open, self.clock.now) {
             let event = if half_open {
                 Event::EvictedHalfOpen
             } else {

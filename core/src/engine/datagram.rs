@@ -19,7 +19,9 @@ impl Engine {
         vlan: [u16; 2],
         out: &mut impl Output,
     ) -> Fate {
-        let joined = self.fragments.push(slot, self.now, meta, frame, ip, vlan);
+        let joined = self
+            .fragments
+            .push(slot, self.clock.now, meta, frame, ip, vlan);
         let overlaps = self.fragments.take_overlaps();
         self.stats.note_many(Event::FragmentOverlap, overlaps);
         match joined {

@@ -8,10 +8,13 @@
 //! quote mapped (`icmp`). What is remembered of a connection becomes a line of JSON (`record`).
 
 mod admit;
+mod clock;
+mod close;
 mod config;
 mod datagram;
 mod fragments;
 mod icmp;
+mod peel;
 mod record;
 mod restore;
 mod rules;
@@ -35,6 +38,7 @@ use crate::tracker::{Id, Key, Tracker};
 use crate::wire::packet::{self, Kind, Segment};
 use crate::wire::tcp::flag;
 
+use clock::{Clock, Step};
 use fragments::Fragments;
 use restore::Ends;
 use treat::treat;
@@ -59,14 +63,9 @@ pub struct Engine {
     /// Bytes that wait.
     held_bytes: usize,
     stamp: u64,
-    /// The latest time that is believed; 0 before the first.
-    now: Nanos,
-    /// A time far from it, which the last packet had.
-    doubted: Option<Nanos>,
+    clock: Clock,
     /// Whether the clock stepped, so that nobody knows how long fragments have waited.
     fragments_ageless: bool,
-    /// Where the clock last stepped to.
-    stepped: Nanos,
     /// Until when a connection may have begun before the first packet; 0 once the clock stepped.
     early_until: Nanos,
     /// When entries are next looked at for expiry.
@@ -83,9 +82,6 @@ pub struct Engine {
 fn nanos(seconds: f64) -> Nanos {
     (seconds * 1e9) as Nanos
 }
-
-/// How far apart the times of two packets in a row may be before they are doubted.
-const FAR: Nanos = 60_000_000_000;
 
 /// Entries looked at in one sweep of the table, and the packets and the time between two sweeps.
 const SWEEP_ENTRIES: usize = 512;
@@ -106,10 +102,8 @@ impl Engine {
             deadlines_allowed: 1024,
             held_bytes: 0,
             stamp: 0,
-            now: 0,
-            doubted: None,
+            clock: Clock::default(),
             fragments_ageless: false,
-            stepped: 0,
             early_until: 0,
             next_sweep: 0,
             since_sweep: 0,
@@ -135,13 +129,13 @@ impl Engine {
         self.stats.input += 1;
         self.tell(meta.ts);
         self.since_sweep += 1;
-        if self.since_sweep >= SWEEP_PACKETS || self.now >= self.next_sweep {
+        if self.since_sweep >= SWEEP_PACKETS || self.clock.now >= self.next_sweep {
             self.sweep(out);
         }
         if self
             .deadlines
             .front()
-            .is_some_and(|deadline| deadline.at <= self.now)
+            .is_some_and(|deadline| deadline.at <= self.clock.now)
         {
             self.end_holds(out);
         }
@@ -171,13 +165,11 @@ impl Engine {
     /// Tells the engine what time it is, where packets do not come to tell it: holds that are due
     /// end, silent connections expire. Time that passed in this way is believed.
     pub fn advance(&mut self, now: Nanos, out: &mut impl Output) {
-        self.tell(now);
-        if now > self.now {
-            self.now = now;
-            self.doubted = None;
+        if let Some(step) = self.clock.advance(now) {
+            self.step(step);
         }
         self.end_holds(out);
-        if self.now >= self.next_sweep {
+        if self.clock.now >= self.next_sweep {
             self.sweep(out);
         }
     }
@@ -248,56 +240,30 @@ impl Engine {
         all
     }
 
-    /// Hears a time. A step of the clock, or a corrupt timestamp, must not age everything at once:
-    /// what lies far from the present is believed when the next packet says so too, and then all
-    /// that is remembered counts as seen just now.
+    /// Hears a packet's time.
     #[inline(always)]
     fn tell(&mut self, ts: Nanos) {
-        if ts.abs_diff(self.now) <= FAR {
-            // Packets of several queues come slightly out of order.
-            self.now = self.now.max(ts);
-            self.doubted = None;
-        } else {
-            self.doubt(ts);
+        if let Some(step) = self.clock.tell(ts) {
+            self.step(step);
         }
     }
 
+    /// The clock was set.
     #[cold]
-    fn doubt(&mut self, ts: Nanos) {
-        let is_first = self.now == 0;
-        let agreed = match self.doubted.replace(ts) {
-            // Both ahead, one after the other: time did pass.
-            Some(doubted) if doubted > self.now && ts >= doubted => true,
-            Some(doubted) => doubted.abs_diff(ts) <= FAR,
-            None => false,
-        };
-        if !is_first && !agreed {
-            return;
-        }
+    fn step(&mut self, step: Step) {
+        let is_first = step.from == 0;
         let early = nanos(self.config.limits.hold_seconds);
         self.early_until = if is_first {
-            ts.saturating_add(early)
+            step.to.saturating_add(early)
         } else {
             0
         };
         for deadline in &mut self.deadlines {
-            deadline.at = ts.saturating_add(deadline.at.saturating_sub(self.now));
+            let left = deadline.at.saturating_sub(step.from);
+            deadline.at = step.to.saturating_add(left);
         }
-        self.now = ts;
-        self.doubted = None;
-        self.stepped = ts;
         self.fragments_ageless = !is_first;
-        self.next_sweep = ts;
-    }
-
-    /// How long ago something was seen, clock steps left out.
-    fn silence(now: Nanos, stepped: Nanos, seen: Nanos) -> Nanos {
-        let from_before = seen > now.saturating_add(FAR);
-        now.saturating_sub(if from_before {
-            stepped
-        } else {
-            seen.max(stepped)
-        })
+        self.next_sweep = step.to;
     }
 
     /// A frame that belongs to no connection.
@@ -337,7 +303,7 @@ impl Engine {
 
         if found.is_some() {
             let is_syn = flags & (flag::SYN | flag::ACK) == flag::SYN;
-            let again = segment.seq(frame) != connection.isn || connection.is(fact::RST);
+            let again = segment.seq(frame) != connection.isn || is_refused(connection);
             let is_earlier = connection
                 .earlier()
                 .is_some_and(|earlier| earlier.isn == segment.seq(frame));
@@ -489,13 +455,13 @@ impl Engine {
     #[cold]
     fn sweep(&mut self, out: &mut impl Output) {
         self.since_sweep = 0;
-        self.next_sweep = self.now.saturating_add(SWEEP_NANOS);
+        self.next_sweep = self.clock.now.saturating_add(SWEEP_NANOS);
         let limits = self.config.limits;
         let age = nanos(limits.fragment_seconds);
         let since = if std::mem::take(&mut self.fragments_ageless) {
             Nanos::MAX
         } else {
-            self.now.saturating_sub(age)
+            self.clock.now.saturating_sub(age)
         };
         self.release_fragments(since, u64::MAX, out);
         let (idle, half, closed) = (
@@ -503,9 +469,8 @@ impl Engine {
             nanos(limits.half_open_seconds),
             nanos(limits.closed_seconds),
         );
-        let (now, stepped) = (self.now, self.stepped);
-        let silence =
-            |connection: &Connection| Engine::silence(now, stepped, connection.last_seen());
+        let clock = self.clock;
+        let silence = |connection: &Connection| clock.silence(connection.last_seen());
         let mut with_earlier = Vec::new();
         let expired = self.tracker.sweep(SWEEP_ENTRIES, |connection, half_open| {
             let silent = silence(connection);
@@ -532,50 +497,6 @@ impl Engine {
             if let Some(id) = self.tracker.find(&key) {
                 self.drop_earlier(id);
             }
-        }
-    }
-
-    /// Takes a connection out of the table: what waits leaves, its record is made.
-    fn close(&mut self, id: Id, ended: bool, out: &mut impl Output) {
-        if self.tracker.get(id).state == State::Vacant {
-            return;
-        }
-        if self.tracker.get(id).is(fact::HOLDING) {
-            self.give_up(id, u64::MAX, out);
-        }
-        self.drop_earlier(id);
-        let connection = self.tracker.remove(id);
-        let end = ended.then(|| connection.last_seen());
-        self.retire(&connection, end);
-    }
-
-    /// The end of what is remembered of a connection: its verdict, if it never had one, and its
-    /// record.
-    fn retire(&mut self, connection: &Connection, end: Option<Nanos>) {
-        if connection.state.is_undecided() {
-            self.stats.decide(connection.state.verdict());
-        }
-        if !connection.is_closed() {
-            self.forget_true_tuple(connection);
-        }
-        if self.config.records {
-            record::write(&mut self.records, connection, &self.config.codecs, end);
-        }
-    }
-
-    /// Makes the record of a connection's earlier epoch and forgets it.
-    fn drop_earlier(&mut self, id: Id) {
-        let connection = self.tracker.get_mut(id);
-        if !connection.is(fact::EARLIER) {
-            return;
-        }
-        connection.unset(fact::EARLIER);
-        let earlier = connection
-            .extra
-            .as_mut()
-            .and_then(|extra| extra.earlier.take());
-        if let Some(earlier) = earlier {
-            self.retire(&earlier, Some(earlier.last_seen()));
         }
     }
 }
@@ -628,6 +549,12 @@ fn is_answered(connection: &Connection) -> bool {
     const AT_LENGTH: u64 = 8;
     let [to_server, to_client] = connection.packets();
     (to_server > 0 && to_client > 0) || to_server.max(to_client) >= AT_LENGTH
+}
+
+/// Whether a connection was refused before it carried anything: a client that asks again may do so
+/// with the same ISN.
+fn is_refused(connection: &Connection) -> bool {
+    connection.is(fact::RST) && connection.bytes == [0; 2] && !connection.is(fact::SYN_ACK)
 }
 
 /// Remembers FIN and RST. A RST far from the stream is one that the ends ignore too (RFC 5961 section
