@@ -9,8 +9,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 
 import pytest
+
+# A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits that: the
+# tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _lacks(item: pytest.Item) -> str | None:
