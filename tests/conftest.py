@@ -13,8 +13,8 @@ import signal
 
 import pytest
 
-# A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits that: the
-# tests of Ctrl-C would wait for ever.
+# A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits
+# that: the tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
