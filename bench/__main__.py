@@ -326,9 +326,9 @@ class Bench:
             say(line)
         say()
         self.figures["eve"] = asdict(found)
-        whole = f" ({found.ratio('peeltap'):.3g} x with start-up and reading the flow records)"
+        alone = f" (whole process; {found.ratio('inside'):.3g} x for the correction alone)"
         self.targets.append(
-            at_least("EVE correction at least 3 x jq", found.ratio("inside"), 3, "x", whole)
+            at_least("EVE correction at least 3 x jq", found.ratio("peeltap"), 3, "x", alone)
         )
 
 

@@ -127,29 +127,37 @@ def choose(
     at: int,
     started: int | None,
     vlan: Sequence[int] | None,
-    horizon: int = FAR,
+    following: int = FAR,
 ) -> Match | None:
     """The epoch that holds a moment: the latest that had begun.
 
     `forward` and `backward` are the candidates for the event's tuple, `ends`, as it stands and
-    turned round; of those that begin after `horizon` some may be missing. The flow's own start
-    decides where it is known; an event's time may lie in a later epoch when Suricata reports late.
-    Starts are compared in whole microseconds, as EVE cuts its times.
+    turned round; any that are left out begin at `following` or later, and not within EARLY_NS of
+    the moment. The flow's own start decides where it is known; an event's time may lie in a later
+    epoch when Suricata reports late. Starts are compared in whole microseconds, as EVE cuts its
+    times.
     """
     moment = at if started is None else started
+    # 1. What had begun, or was about to.
+    limit = moment + EARLY_NS
+    following = min([following, *(r.start for r in (*forward, *backward) if _begun(r) > limit)])
+    forward = [r for r in forward if _begun(r) <= limit]
+    backward = [r for r in backward if _begun(r) <= limit]
+    # 2. Of those the ones on the event's VLAN, if there are any.
     if vlan is not None:
         tags = tuple(vlan)
-        if any(r.vlan == tags for r in forward) or any(r.vlan == tags for r in backward):
+        if any(r.vlan == tags for r in (*forward, *backward)):
             forward = [r for r in forward if r.vlan == tags]
             backward = [r for r in backward if r.vlan == tags]
+    # 3. The latest of them that had begun; if none had, the latest that was about to.
+    until = following - following % 1000 - EARLY_NS - 1
     found: FlowRecord | None = None
     turned = False
-    until = horizon
-    for limit in (moment, moment + EARLY_NS):
+    for latest in (moment, limit):
         for candidates, is_turned in ((forward, False), (backward, True)):
             for candidate in candidates:
                 begun = _begun(candidate)
-                if begun > limit:
+                if begun > latest:
                     until = min(until, begun - 1)
                 elif found is None or candidate.start > found.start:
                     found, turned = candidate, is_turned
@@ -164,8 +172,8 @@ def choose(
         if moment > found.end:
             return Match(found, turned, by, "late")
         until = min(until, found.end)
-    # What begins within EARLY_NS is found for another reason, which holds for this moment only.
     since = _begun(found)
+    # Found only because it was about to begin: that holds for this moment.
     if moment < since:
         since = until = moment
     return Match(found, turned, by, "time" if started is None else "exact", since, until)
@@ -295,9 +303,7 @@ class MemoryStore:
         if record is None:
             return None
         if isinstance(record, list) or (forward and backward):
-            return choose(
-                Endpoints(*ends), _listed(forward), _listed(backward), at, started, vlan
-            )
+            return choose(Endpoints(*ends), _listed(forward), _listed(backward), at, started, vlan)
         # Nearly always there is but one: what `choose` would say of it.
         moment = at if started is None else started
         since = _begun(record) - EARLY_NS
@@ -532,18 +538,17 @@ class SqliteStore:
     ) -> Match | None:
         """See FlowStore."""
         ends = Endpoints(_canonical(src_ip), src_port, _canonical(dest_ip), dest_port)
-        limit = (at if started is None else started) + EARLY_NS
+        # Starts are compared in whole microseconds.
+        limit = (at if started is None else started) + EARLY_NS + 999
         forward, next_forward = self._candidates(proto, ends, limit)
         backward, next_backward = self._candidates(proto, ends.reverse(), limit)
         if not forward and not backward:
             return None
         # What begins later is not read, but it ends the time for which the answer holds.
-        horizon = min(next_forward, next_backward) - 1000
-        return choose(ends, forward, backward, at, started, vlan, horizon)
+        following = min(next_forward, next_backward)
+        return choose(ends, forward, backward, at, started, vlan, following)
 
-    def _candidates(
-        self, proto: str, ends: Endpoints, limit: int
-    ) -> tuple[list[FlowRecord], int]:
+    def _candidates(self, proto: str, ends: Endpoints, limit: int) -> tuple[list[FlowRecord], int]:
         """Records of a tuple that begin up to `limit`, and when the next one begins."""
         with self._one_sentence():
             rows = self._db.execute(_LOOKUP, (proto, *ends, limit)).fetchall()

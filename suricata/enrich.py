@@ -150,17 +150,15 @@ class Enricher:
         if not newline:
             self._keep(data)
         else:
-            # 1. The line begun by earlier calls.
-            self._keep(head)
-            if not self._skipping:
-                self._line(b"".join(self._partial), until, out)
-            self._drop_partial()
-            self._skipping = False
-            # 2. Whole lines.
             lines = rest.split(b"\n")
             tail = lines.pop()
+            # The line begun by earlier calls comes first.
+            self._keep(head)
+            if not self._skipping:
+                lines.insert(0, b"".join(self._partial))
+            self._drop_partial()
+            self._skipping = False
             self._lines(lines, until, out)
-            # 3. A line begun.
             self._keep(tail)
         self._retry(now, out)
         return b"".join(out)

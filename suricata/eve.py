@@ -244,7 +244,7 @@ def corrections(event: Event, match: Match, seed: int) -> Changes:
         return []
     client, server = eve_ip(true.src_ip), eve_ip(true.dest_ip)
     root: dict[str, str | int]
-    if "src_port" not in event:
+    if not _has_tuple(event):
         root = _icmp_ends(event, match.record)
     # The root's direction is the match's.
     elif match.reversed:
@@ -276,6 +276,11 @@ def nested_corrections(event: Event, record: Record) -> Changes:
     if "tunnel" in event:
         _pair(("tunnel",), event["tunnel"], record, changes)
     return changes
+
+
+def _has_tuple(event: Event) -> bool:
+    """Whether the event was found by its root's own tuple, not by one that it quotes."""
+    return event.get("proto", "TCP") == "TCP" and "src_port" in event
 
 
 def _icmp_ends(event: Event, record: Record) -> dict[str, str | int]:
@@ -376,7 +381,7 @@ def peeltap_object(event: Event, match: Match, seed: int) -> Event:
         }
         if "community_id" in event:
             observed["community_id"] = community_id(*source, *target, seed)
-    elif "src_port" in event and "dest_port" in event:
+    elif _has_tuple(event):
         observed = {
             "src_ip": event["src_ip"],
             "src_port": event["src_port"],

@@ -127,7 +127,9 @@ class FastPath:
             if begun is None:
                 moment = self._parse_time(get("timestamp"))
             else:
-                moment = self._moments.get(begun) or self._remember(begun)
+                moment = self._moments.get(begun)
+                if moment is None:
+                    moment = self._remember(begun)
             # 3. The answer.
             answer = self._answers.get(key)
         except TypeError:
@@ -161,10 +163,10 @@ class FastPath:
             self._outcomes["exact"] += 1
         return dumps(event, None, OPT_APPEND_NEWLINE)
 
-    def _remember(self, begun: object) -> int | None:
+    def _remember(self, begun: Any) -> int | None:
         """The moment of a flow's start, which the flow's events repeat."""
         moment = self._parse_time(begun)
-        if moment is not None and len(str(begun)) <= _MAX_TEXT:
+        if moment is not None and len(begun) <= _MAX_TEXT:
             if len(self._moments) >= MAX_ANSWERS:
                 self._moments.clear()
             self._moments[begun] = moment

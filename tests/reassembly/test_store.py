@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable, Iterator
-
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reassembly.records import Counters, Endpoints, FlowRecord, HeaderSeen
-from reassembly.store import FlowStore, MemoryStore, SqliteStore, StoreError
+from reassembly.store import FlowStore, Match, MemoryStore, SqliteStore, StoreError
 
 S = 1_000_000_000
 LEG = Endpoints("172.16.23.1", 40001, "172.16.23.2", 9000)
@@ -221,6 +223,69 @@ def test_many_of_one_moment_do_not_all_leave(make: Callable[..., FlowStore]) -> 
     store = make(max_records=10)
     store.add_many(RECORD._replace(id=f"{n}", observed=LEG._replace(src_port=n)) for n in range(11))
     assert len(store) == 10
+
+
+# Epochs of one tuple in either direction, some restored, on two VLANs; times in microseconds.
+EPOCHS = st.lists(
+    st.tuples(
+        st.integers(0, 5_000),
+        st.none() | st.integers(0, 3_000),
+        st.booleans(),
+        st.booleans(),
+        st.sampled_from([(), (1,)]),
+    ),
+    max_size=6,
+)
+MOMENTS = st.integers(-2_000, 9_000)
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    EPOCHS,
+    st.sampled_from([LEG, LEG.reverse(), ATTACK]),
+    st.none() | st.sampled_from([(), (1,), (2,)]),
+    MOMENTS,
+    st.lists(MOMENTS, max_size=8),
+)
+def test_an_answer_holds_as_long_as_it_says(
+    epochs: list[Any],
+    ends: Endpoints,
+    vlan: tuple[int, ...] | None,
+    at: int,
+    others: list[int],
+) -> None:
+    records = [
+        RECORD._replace(
+            epoch=number,
+            start=100 * S + start * 1000 + number,
+            end=None if length is None else 100 * S + (start + length) * 1000 + 999,
+            observed=LEG.reverse() if turned else LEG,
+            restored=restored,
+            vlan=tags,
+        )
+        for number, (start, length, turned, restored, tags) in enumerate(epochs)
+    ]
+    stores = [MemoryStore(), SqliteStore(":memory:")]
+    answers = []
+    for store in stores:
+        store.add_many(records)
+
+        def ask(micros: int, store: FlowStore = store) -> Match | None:
+            return store.lookup("TCP", *ends, 100 * S + micros * 1000, vlan=vlan)
+
+        match = ask(at)
+        answers.append(match and match[:4])
+        if match is None or match.since > match.until:
+            continue
+        assert match.since <= 100 * S + at * 1000 <= match.until
+        edges = [-(-(match.since - 100 * S) // 1000), (match.until - 100 * S) // 1000]
+        for other in others + [min(edge, 1 << 30) for edge in edges]:
+            if match.since <= 100 * S + other * 1000 <= match.until:
+                again = ask(other)
+                assert again is not None
+                assert again[:4] == match[:4]
+        store.close()
+    assert answers[0] == answers[1]
 
 
 # Only the file.
