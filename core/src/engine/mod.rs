@@ -83,8 +83,10 @@ fn nanos(seconds: f64) -> Nanos {
     (seconds * 1e9) as Nanos
 }
 
-/// Entries looked at in one sweep of the table, and the packets and the time between two sweeps.
-const SWEEP_ENTRIES: usize = 512;
+/// Entries looked at in one sweep of the table: these at least, and of a large table such a part. Then the
+/// packets and the time between two sweeps.
+const SWEEP_LEAST: usize = 128;
+const SWEEP_PART: usize = 512;
 const SWEEP_PACKETS: u32 = 1024;
 const SWEEP_NANOS: Nanos = 1_000_000_000;
 
@@ -471,8 +473,9 @@ impl Engine {
         );
         let clock = self.clock;
         let silence = |connection: &Connection| clock.silence(connection.last_seen());
+        let entries = (self.tracker.len() / SWEEP_PART).max(SWEEP_LEAST);
         let mut with_earlier = Vec::new();
-        let expired = self.tracker.sweep(SWEEP_ENTRIES, |connection, half_open| {
+        let expired = self.tracker.sweep(entries, |connection, half_open| {
             let silent = silence(connection);
             let earlier = connection
                 .extra
