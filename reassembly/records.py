@@ -87,7 +87,7 @@ class FlowRecord(NamedTuple):
     @property
     def codecs(self) -> tuple[str, ...]:
         """Names of the codecs of the headers, the outermost first."""
-        return tuple(header.codec for header in self.headers)
+        return tuple([header.codec for header in self.headers])
 
 
 # Gateways and decoys are few and stand in every record.

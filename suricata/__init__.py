@@ -6,6 +6,7 @@ process       runs the installed Suricata on a capture; says in one sentence wha
 
 streams       files and pipes of EVE lines, and the clock
 enrich        lines in, corrected lines out; sans-IO
+fast          the usual event's short way through it: answers kept for a connection's next events
 eve           which end of a connection each place of an event names
 splice        changes single values in a JSON text, to the byte
 community_id  the hash of a 5-tuple

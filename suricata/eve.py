@@ -239,10 +239,17 @@ def corrections(event: Event, match: Match, seed: int) -> Changes:
 
     `event` was matched by its root's tuple, or, for an ICMP error, by the one that it quotes.
     """
+    root = root_corrections(event, match, seed)
+    return [((), root), *nested_corrections(event, match.record)] if root is not None else []
+
+
+def root_corrections(event: Event, match: Match, seed: int) -> dict[str, str | int] | None:
+    """The members of the root that change; None if all of the event is true already."""
     true = match.record.true
     if true is None or match.by == "true":
-        return []
+        return None
     client, server = eve_ip(true.src_ip), eve_ip(true.dest_ip)
+    client_port, server_port = true.src_port, true.dest_port
     root: dict[str, str | int]
     if not _has_tuple(event):
         root = _icmp_ends(event, match.record)
@@ -250,20 +257,20 @@ def corrections(event: Event, match: Match, seed: int) -> Changes:
     elif match.reversed:
         root = {
             "src_ip": server,
-            "src_port": true.dest_port,
+            "src_port": server_port,
             "dest_ip": client,
-            "dest_port": true.src_port,
+            "dest_port": client_port,
         }
     else:
         root = {
             "src_ip": client,
-            "src_port": true.src_port,
+            "src_port": client_port,
             "dest_ip": server,
-            "dest_port": true.dest_port,
+            "dest_port": server_port,
         }
     if "community_id" in event:
-        root["community_id"] = community_id(client, true.src_port, server, true.dest_port, seed)
-    return [((), root), *nested_corrections(event, match.record)]
+        root["community_id"] = community_id(client, client_port, server, server_port, seed)
+    return root
 
 
 def nested_corrections(event: Event, record: Record) -> Changes:

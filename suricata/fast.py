@@ -31,10 +31,10 @@ from orjson import OPT_APPEND_NEWLINE, Fragment, JSONEncodeError, dumps
 from .eve import (
     Clock,
     Event,
-    corrections,
     flow_start,
     nested_corrections,
     peeltap_object,
+    root_corrections,
     vlan_tags,
 )
 from .flows import FlowStore, Match
@@ -140,8 +140,11 @@ class FastPath:
             answer = self._ask(key, event, moment)
             if answer is None:
                 return None
-        if not _is_faithful(event, line):
-            return None
+        try:
+            if dumps(event) != line:
+                return None
+        except JSONEncodeError:
+            return None  # nested too deeply to be written
         # 4. The correction.
         _, _, root, by_time, by_start, match = answer
         if root:
@@ -178,7 +181,10 @@ class FastPath:
             return None
         if event.get("src_ip") is None and event.get("dest_ip") is None:
             return None
-        if not _is_faithful(event, line):
+        try:
+            if dumps(event) != line:
+                return None
+        except JSONEncodeError:
             return None
         if kind == "alert":
             self._alerts.add(event, None)
@@ -197,14 +203,13 @@ class FastPath:
         match = self._store.lookup("TCP", src_ip, src_port, dest_ip, dest_port, moment, vlan=vlan)
         if match is None or match.by == "true" or match.confidence == "late":
             return None
-        changes = corrections(event, match, self._seed)
         member = peeltap_object(event, match, self._seed)
         del member["confidence"]
         text = dumps(member)[:-1]
         answer: _Answer = (
             match.since,
             match.until,
-            changes[0][1] if changes else {},
+            root_corrections(event, match, self._seed) or {},
             Fragment(text + b',"confidence":"time"}'),
             Fragment(text + b',"confidence":"exact"}'),
             match,
@@ -214,11 +219,3 @@ class FastPath:
                 self._answers.clear()
             self._answers[key] = answer
         return answer
-
-
-def _is_faithful(event: Event, line: bytes) -> bool:
-    """Whether writing the event gives its line."""
-    try:
-        return dumps(event) == line
-    except JSONEncodeError:
-        return False  # nested too deeply to be written
