@@ -209,12 +209,6 @@ impl Engine {
         std::mem::take(&mut self.records)
     }
 
-    /// How many bytes of records wait to be taken.
-    #[must_use]
-    pub fn records_len(&self) -> usize {
-        self.records.len()
-    }
-
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
@@ -352,23 +346,7 @@ impl Engine {
         if to_server && payload > 0 && !connection.is(fact::LOOKED) {
             self.look_for_forgery(id, segment, frame);
         }
-        let Engine {
-            tracker,
-            stats,
-            config,
-            ..
-        } = self;
-        treat(
-            tracker.get_mut(id),
-            to_server,
-            slot,
-            meta,
-            frame,
-            segment,
-            config,
-            stats,
-            out,
-        )
+        self.decided(slot, id, to_server, meta, frame, segment, out)
     }
 
     /// A packet of the connection that used the same 5-tuple before.

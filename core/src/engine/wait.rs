@@ -196,7 +196,8 @@ impl Engine {
 
     /// Treats a packet by what its connection has become.
     #[allow(clippy::too_many_arguments)]
-    fn decided(
+    #[inline(always)]
+    pub(super) fn decided(
         &mut self,
         slot: u64,
         id: Id,
