@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/.venv/bin:$(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/u
 
 CARGO := cargo
 MANIFEST := --manifest-path core/Cargo.toml
-PYTHON_SOURCES := pipeline reassembly suricata fixtures tests bench
+PYTHON_SOURCES := pipeline reassembly suricata tap diversion fixtures tests bench
 PYTEST_WORKERS ?= 2
 # For each fuzz target.
 FUZZ_SECONDS ?= 5

@@ -26,6 +26,7 @@ needs() {
     build) cat <<-'TABLE' ;;
 		gcc             gcc             the extension
 		python_venv     python3-venv    everything
+		python_headers  python3-dev     everything (python-pytun is built from source)
 	TABLE
     demo) cat <<-'TABLE' ;;
 		suricata_7      suricata        the demo, replay with Suricata, the golden tests
@@ -62,6 +63,7 @@ needs() {
 }
 
 python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
+python_headers() { python3 -c 'import pathlib, sys, sysconfig; sys.exit(not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").is_file())'; }
 pcap_library() { compgen -G '/usr/lib/*/libpcap.so*' >/dev/null || compgen -G '/usr/lib*/libpcap.so*' >/dev/null; }
 # Only the BSD variant has -U, and only it takes a source port together with IPv6.
 nc_openbsd() { have nc && [[ "$(nc -h 2>&1)" == *OpenBSD* ]]; }

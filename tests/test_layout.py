@@ -12,7 +12,7 @@ import fixtures
 import suricata
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = ("pipeline", "reassembly", "suricata")
+PACKAGES = ("pipeline", "reassembly", "suricata", "tap", "diversion")
 
 
 def _modules() -> list[Path]:

@@ -1,0 +1,1 @@
+"""The plumbing that brings attackers here: namespaces, proxies, and the stage that sets them up."""

@@ -1,0 +1,1 @@
+"""The tap: where the regenerated packets go, kept apart from the host's own network."""
