@@ -12,6 +12,7 @@ for. Nothing that happens to Suricata, events or disks comes this way.
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -23,6 +24,9 @@ from pipeline.outlet import Kind, Outlet
 
 STEP_MS: Final = 100
 RETRY_SECONDS: Final = 0.5
+
+# What an interface that is not there, or is just going, answers.
+_ABSENT: Final = (errno.ENODEV, errno.ENXIO, errno.ENETDOWN)
 
 Condition = Literal["up", "down", "gone"]
 
@@ -157,10 +161,12 @@ class Datapath:
         try:
             way = self._open_way(place.fd, place.kind)
         except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
             if self._absent_since is None:
                 self._absent_since = now
                 self._log.warning(
-                    f"{self._interface} cannot be captured from; waiting for it",
+                    f"{self._interface} is not there; waiting for it",
                     interface=self._interface,
                     reason=error.strerror or str(error),
                 )

@@ -168,10 +168,10 @@ def _suricata(suricata: Status) -> Iterator[Metric]:
     yield _counter(
         "suricata_restarts", "How often Suricata was started anew", suricata.get("restarts")
     )
-    yield _gauge("suricata_rules_loaded", "Rules in use", suricata.get("rules_loaded"))
-    yield _gauge(
-        "suricata_rules_failed", "Rules that Suricata refused", suricata.get("rules_failed")
-    )
+    rules = suricata.get("rules")
+    rules = rules if isinstance(rules, Mapping) else {}
+    yield _gauge("suricata_rules_loaded", "Rules in use", rules.get("loaded"))
+    yield _gauge("suricata_rules_failed", "Rules that Suricata refused", rules.get("failed"))
     counters = suricata.get("stats")
     if isinstance(counters, Mapping):
         # Suricata does not say which of its numbers only grow.
