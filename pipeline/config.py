@@ -45,10 +45,9 @@ class Config:
 
     def beside(self, directory: Path) -> Config:
         """Take relative names of files as relative to `directory`."""
-        if self._suricata is None or not self._suricata.rules:
+        if self._suricata is None:
             return self
-        rules = [directory / one for one in self._suricata.rules]
-        return Config(self.engine, self._suricata.model_copy(update={"rules": rules}))
+        return Config(self.engine, self._suricata.beside(directory))
 
 
 def load(path: str | Path) -> Config:
