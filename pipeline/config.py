@@ -65,9 +65,7 @@ class Config:
         """Take relative names of files as relative to `directory`."""
         if self._suricata is None:
             return self
-        from pipeline.config_check import beside
-
-        return Config(self.engine, beside(self._suricata, directory))
+        return Config(self.engine, self._suricata.beside(directory))
 
 
 def load(path: str | Path) -> Config:
