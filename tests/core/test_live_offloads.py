@@ -82,7 +82,7 @@ def streams(frames: list[tuple[Vnet, bytes]], port: int = PORT) -> tuple[bytes, 
             assert ones_complement(pseudo + frame[34:]) == 0
         if vnet.gso_type:
             assert vnet.gso_type == GSO_TCPV4
-                assert payload <= vnet.hdr_len <= end
+            assert payload <= vnet.hdr_len <= end
             assert 0 < vnet.gso_size < end - payload
         else:
             assert end - payload <= 1460
