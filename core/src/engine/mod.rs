@@ -215,6 +215,12 @@ impl Engine {
         std::mem::take(&mut self.records)
     }
 
+    /// Bytes of the records that wait to be taken.
+    #[must_use]
+    pub fn records_waiting(&self) -> usize {
+        self.records.len()
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
