@@ -1,0 +1,240 @@
+"""The topology file: which network a host shall have."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from typing import Annotated, Any, Final, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+MAX_NAME: Final = 15
+"""An interface's name: IFNAMSIZ without the final zero (linux/if.h)."""
+
+
+class _Model(BaseModel):
+    """Unknown keys are refused, values are not converted, and nothing changes afterwards."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
+
+
+# --- Words ----------------------------------------------------------------------------------------
+
+
+def _topology_name(text: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", text):
+        raise ValueError(
+            f"{text!r} cannot be a topology's name; allowed: up to 12 small letters, digits and -, "
+            "with a letter in front"
+        )
+    return text
+
+
+def interface_name(text: str) -> str:
+    """Check a name as dev_valid_name() in the kernel does; ValueError."""
+    if len(text.encode()) > MAX_NAME:
+        raise ValueError(f"{text!r} has {len(text.encode())} characters; an interface's name has at most {MAX_NAME}")
+    if not re.fullmatch(r"[A-Za-z0-9_.@-]+", text) or text in (".", "..", "all", "default", "lo"):
+        raise ValueError(
+            f"{text!r} cannot be an interface's name; allowed: letters, digits and _ . @ -"
+        )
+    return text
+
+
+def _namespace_name(text: str) -> str:
+    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", text):
+        raise ValueError(f"{text!r} cannot be a namespace's name; allowed: letters, digits, _ . -")
+    return text
+
+
+def _address(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 address; allowed: 192.0.2.1") from None
+
+
+def _interface_address(text: str) -> str:
+    try:
+        value = ipaddress.ip_interface(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no address with a prefix length; allowed: 192.0.2.1/24") from None
+    if "/" not in text:
+        raise ValueError(f"{text!r} has no prefix length; write {text}/24, or as long as it is")
+    return str(value)
+
+
+def _network(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(text))
+    except ValueError:
+        try:
+            meant = ipaddress.IPv4Network(text, strict=False)
+        except ValueError:
+            raise ValueError(f"{text!r} is no IPv4 network; allowed: 192.0.2.0/24") from None
+        raise ValueError(f"{text!r} has bits below its prefix; the network is {meant}") from None
+
+
+def _range(text: str) -> str:
+    """`192.0.2.10`, or `192.0.2.10-192.0.2.20`."""
+    first, dash, last = text.partition("-")
+    low, high = (ipaddress.IPv4Address(_address(one)) for one in (first, last if dash else first))
+    if high < low:
+        raise ValueError(f"{text!r} runs backwards; write {high}-{low}")
+    if int(high) - int(low) >= 65536:
+        raise ValueError(f"{text!r} has more than 65536 addresses; give a whole prefix instead")
+    return f"{low}-{high}" if dash else str(low)
+
+
+def _endpoint(text: str) -> str:
+    address, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(f"{text!r} has no port; allowed: 192.0.2.1:80")
+    return f"{_address(address)}:{_port_number(port)}"
+
+
+def _port_number(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise ValueError(f"{text!r} is no port; allowed: 1 to 65535")
+    return int(text)
+
+
+def _port(value: Any) -> Any:
+    """`80`, `8000-8010`, `udp/53`; TCP where no protocol is named."""
+    if isinstance(value, bool) or not isinstance(value, int | str):
+        return value
+    text = str(value)
+    protocol, slash, ports = text.rpartition("/")
+    if slash and protocol not in ("tcp", "udp"):
+        raise ValueError(f"{text!r}: {protocol!r} is no protocol; allowed: tcp, udp")
+    first, dash, last = ports.partition("-")
+    low, high = _port_number(first), _port_number(last if dash else first)
+    if high < low:
+        raise ValueError(f"the port range {ports!r} runs backwards; write {high}-{low}")
+    return f"{protocol or 'tcp'}/{low}-{high}" if dash else f"{protocol or 'tcp'}/{low}"
+
+
+TopologyName = Annotated[str, AfterValidator(_topology_name)]
+InterfaceName = Annotated[str, AfterValidator(interface_name)]
+NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
+IPv4 = Annotated[str, AfterValidator(_address)]
+InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
+Network = Annotated[str, AfterValidator(_network)]
+AddressRange = Annotated[str, AfterValidator(_range)]
+Endpoint = Annotated[str, AfterValidator(_endpoint)]
+Port = Annotated[str, BeforeValidator(_port)]
+
+
+# --- Sections -------------------------------------------------------------------------------------
+
+
+class RouteSettings(_Model):
+    """A route through a neighbour."""
+
+    to: Network = Field(description="the network: 10.1.0.0/24, or 0.0.0.0/0 for everything")
+    via: IPv4 = Field(description="the neighbour's address")
+
+
+class BridgeSettings(_Model):
+    """A bridge: made, or there already, with what it shall have."""
+
+    addresses: list[InterfaceAddress] = Field(
+        default=[], description="the host's own addresses on it, with prefix lengths"
+    )
+    ports: list[InterfaceName] = Field(
+        default=[], description="interfaces that are there and become its ports"
+    )
+    routes: list[RouteSettings] = Field(default=[], description="routes out of it")
+    mtu: int | None = Field(default=None, ge=68, le=65535, description="its MTU")
+
+
+class VirtualSettings(_Model):
+    """Extra addresses on a bridge's network that lead to a machine behind this host."""
+
+    on: InterfaceName = Field(description="the bridge on whose network they are")
+    style: Literal["direct", "macvlan", "netns"] = Field(
+        default="macvlan",
+        description="direct: on the bridge itself; macvlan: each with a MAC of its own; "
+        "netns: each in a namespace of its own as well",
+    )
+    addresses: list[AddressRange] = Field(
+        min_length=1, description="192.0.2.10, or a range 192.0.2.10-192.0.2.20"
+    )
+    to: IPv4 = Field(description="the machine that they lead to")
+    ports: list[Port] = Field(
+        default=[], description="80, 8000-8010, udp/53; everything where none are named"
+    )
+    gateway: IPv4 | None = Field(
+        default=None, description="the neighbour on the bridge through which distant peers answer"
+    )
+
+
+class TapSettings(_Model):
+    """The analysis tap, in quarantine, as the service adopts it."""
+
+    name: InterfaceName = Field(default="vtap0", description="the tap")
+    mtu: int = Field(default=1500, ge=68, le=65521, description="its MTU: that of what is captured")
+
+
+class OffloadSettings(_Model):
+    """What an interface leaves to its hardware; what is not named stays as it is."""
+
+    gro: bool | None = Field(default=None, description="merging of received packets")
+    gso: bool | None = Field(default=None, description="late cutting of packets to be sent")
+    tso: bool | None = Field(default=None, description="the same, by the hardware")
+    lro: bool | None = Field(default=None, description="merging by the hardware")
+
+
+class Gateway1Settings(_Model):
+    """The firewall before gateway1: who may connect."""
+
+    listen: Endpoint = Field(description="where gateway1 accepts agents: address:port")
+    agents: list[Network] = Field(min_length=1, description="the agents' networks")
+
+
+class Gateway2Settings(_Model):
+    """What gateway2 needs of the host, the VM or the namespace in which it runs."""
+
+    namespace: NamespaceName | None = Field(
+        default=None, description="the namespace in which it runs; this host's own without it"
+    )
+    listen: Endpoint = Field(description="where it accepts gateway1: address:port")
+    gateway1: list[Network] = Field(
+        min_length=1, description="who may connect: 172.16.23.1/32"
+    )
+    decoys: InterfaceName = Field(description="the interface behind which the decoys are")
+    mark: int = Field(
+        default=0x5054, ge=1, le=0xFFFFFFFF, description="the mark of packets of its own sockets"
+    )
+    table: int = Field(
+        default=5054, ge=256, le=0x7FFFFFFF, description="the routing table for those packets"
+    )
+
+
+class TopologySettings(_Model):
+    """The whole file."""
+
+    name: TopologyName = Field(description="what this topology is called: its mark on all it makes")
+    firewall: Literal["nftables", "iptables"] | None = Field(
+        default=None, description="the back end; without it nftables, where the host has it"
+    )
+    bridges: dict[InterfaceName, BridgeSettings] = Field(default={}, description="bridges, by name")
+    virtual: list[VirtualSettings] = Field(
+        default=[], description="virtual addresses that lead to machines behind this host"
+    )
+    gateway1: Gateway1Settings | None = Field(
+        default=None, description="the firewall before gateway1"
+    )
+    gateway2: list[Gateway2Settings] = Field(
+        default=[], description="what each gateway2 on this host needs"
+    )
+    tap: TapSettings | None = Field(default=None, description="the analysis tap")
+    offloads: dict[InterfaceName, OffloadSettings] = Field(
+        default={}, description="offloads of interfaces, by name"
+    )
+
+    @model_validator(mode="after")
+    def _something(self) -> Self:
+        if not self.model_fields_set - {"name", "firewall"}:
+            raise ValueError("asks for nothing; name bridges, virtual addresses, or a tap")
+        return self

@@ -1,0 +1,302 @@
+"""What a network consists of, as frozen values: things, which exist or not, and settings.
+
+A thing is made and removed. A setting is always there and has a value; what it had before is
+remembered and given back. `key` names either within one host; `stands_on` names the things without
+which it cannot be, so that the fall of one tells of the fall of others.
+
+`namespace` is a name as `ip netns` has it, or "" for the network namespace of whoever asks.
+`origin` is the place in the topology file, for messages; it is no part of the value.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from diversion.setup.firewall.rules import AddressSet, Rule
+
+Key = tuple[str, ...]
+Origin = tuple[str | int, ...]
+
+ROUTE_PROTOCOL: Final = 112
+"""The owner mark on routes, rules and addresses (rtnetlink(7): from 5 on free for administrators)."""
+
+MAIN_TABLE: Final = 254
+
+LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "vrf", "tap", "ipip", "gre"]
+
+
+@dataclass(frozen=True)
+class Namespace:
+    """A named network namespace with its loopback up."""
+
+    name: str
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("namespace", self.name)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return ()
+
+
+@dataclass(frozen=True)
+class Link:
+    """An interface that is made.
+
+    `parent` carries a macvlan, VLAN or VXLAN, in the namespace `parent_namespace` (the link's own
+    unless said otherwise); `peer` is the other end of a veth pair; `number` a VLAN id, VNI or VRF
+    table; `local` and `remote` are a tunnel's addresses.
+    """
+
+    namespace: str
+    name: str
+    kind: LinkKind
+    parent: str = ""
+    parent_namespace: str | None = None
+    peer: str = ""
+    peer_namespace: str = ""
+    number: int | None = None
+    local: str = ""
+    remote: str = ""
+    learning: bool = True
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("link", self.namespace, self.name)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        found = _inside(self.namespace)
+        if self.parent:
+            found += (("link", self.parents_home, self.parent),)
+        if self.peer_namespace:
+            found += _inside(self.peer_namespace)
+        return found
+
+    @property
+    def parents_home(self) -> str:
+        """The namespace in which the parent is."""
+        return self.namespace if self.parent_namespace is None else self.parent_namespace
+
+
+@dataclass(frozen=True)
+class Address:
+    """An address with its prefix length, such as 192.0.2.1/24; `network`: with the route to it."""
+
+    namespace: str
+    link: str
+    address: str
+    network: bool = True
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("address", self.namespace, self.link, self.address)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return (*_inside(self.namespace), ("link", self.namespace, self.link))
+
+
+@dataclass(frozen=True)
+class Route:
+    """A route to a prefix (`to`, 0.0.0.0/0 for all) through `via`, out of `link`.
+
+    `local`: the prefix is this host's own, all of it. `onlink`: `via` is taken to be reachable.
+    """
+
+    namespace: str
+    to: str
+    link: str
+    via: str = ""
+    table: int = MAIN_TABLE
+    local: bool = False
+    onlink: bool = False
+    metric: int = 0
+    protocol: int = ROUTE_PROTOCOL
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        kind = "local" if self.local else "unicast"
+        return ("route", self.namespace, str(self.table), kind, self.to, str(self.metric))
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return (*_inside(self.namespace), ("link", self.namespace, self.link))
+
+
+@dataclass(frozen=True)
+class PolicyRule:
+    """Look `table` up for packets with the mark `mark`, or that arrive on `arriving`."""
+
+    namespace: str
+    priority: int
+    table: int
+    mark: int | None = None
+    mask: int = 0xFFFFFFFF
+    arriving: str = ""
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("rule", self.namespace, str(self.priority), str(self.mark), self.arriving)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return _inside(self.namespace)
+
+
+@dataclass(frozen=True)
+class Forwarding:
+    """An entry of a bridge's or VXLAN's forwarding table: frames for `mac` go to `remote`."""
+
+    namespace: str
+    link: str
+    mac: str
+    remote: str
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("forwarding", self.namespace, self.link, self.mac, self.remote)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return (*_inside(self.namespace), ("link", self.namespace, self.link))
+
+
+@dataclass(frozen=True)
+class Ruleset:
+    """All firewall rules of one topology in one namespace; `name` is the topology's."""
+
+    namespace: str
+    name: str
+    backend: Literal["nftables", "iptables"]
+    rules: tuple[Rule, ...]
+    sets: tuple[AddressSet, ...] = ()
+    # Which of iptables' tables were there before: those that were not go with the ruleset.
+    tables_before: tuple[str, ...] = field(default=(), compare=False)
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("firewall", self.namespace, self.name)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        # A netdev chain goes with its interface.
+        devices = {rule.match.arriving for rule in self.rules if rule.hook == "ingress"}
+        return (
+            *_inside(self.namespace),
+            *(("link", self.namespace, name) for name in sorted(devices)),
+        )
+
+
+@dataclass(frozen=True)
+class LinkSetting:
+    """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface."""
+
+    namespace: str
+    link: str
+    attribute: Literal["up", "mtu", "master", "arp", "addrgenmode"]
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("link-setting", self.namespace, self.link, self.attribute)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return (*_inside(self.namespace), ("link", self.namespace, self.link))
+
+
+@dataclass(frozen=True)
+class Sysctl:
+    """A setting below /proc/sys/net; the name's parts are parted by slashes, as sysctl(8) takes."""
+
+    namespace: str
+    name: str
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("sysctl", self.namespace, self.name)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        parts = self.name.split("/")
+        link = parts[2] if parts[1] == "conf" and parts[2] not in ("all", "default") else ""
+        on_link: tuple[Key, ...] = (("link", self.namespace, link),) if link else ()
+        return _inside(self.namespace) + on_link
+
+
+@dataclass(frozen=True)
+class Offload:
+    """A feature of an interface, as `ethtool -k` calls it: true or false."""
+
+    namespace: str
+    link: str
+    feature: str
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("offload", self.namespace, self.link, self.feature)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return (*_inside(self.namespace), ("link", self.namespace, self.link))
+
+
+@dataclass(frozen=True)
+class ForwardPolicy:
+    """What iptables' FORWARD chain does with what no rule matches: ACCEPT or DROP."""
+
+    namespace: str
+    backend: Literal["nftables", "iptables"]
+    origin: Origin = field(default=(), compare=False)
+
+    @property
+    def key(self) -> Key:
+        return ("forward-policy", self.namespace)
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return _inside(self.namespace)
+
+
+Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset
+Setting = LinkSetting | Sysctl | Offload | ForwardPolicy
+Value = str | int | bool
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A setting and the value that it shall have."""
+
+    setting: Setting
+    value: Value
+
+    @property
+    def key(self) -> Key:
+        return self.setting.key
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        return self.setting.stands_on
+
+    @property
+    def origin(self) -> Origin:
+        return self.setting.origin
+
+
+Desired = Thing | Wanted
+
+
+def _inside(namespace: str) -> tuple[Key, ...]:
+    return (("namespace", namespace),) if namespace else ()
