@@ -177,6 +177,22 @@ class Live:
     def take_records(self) -> bytes:
         """The flow records made since the last call, as JSON lines."""
 
+    def checkpoint_begin(self, *, full: bool) -> None:
+        """Begin a checkpoint of all connections, or of those that changed since the last one."""
+
+    def checkpoint_some(self, slots: int = 16384) -> bytes | None:
+        """The next piece of it, from so many slots of the table; None when it is complete.
+
+        A piece takes some milliseconds at most; steps come in between. It is empty where nothing
+        changed. All pieces, one behind the other, are the checkpoint.
+        """
+
+    def take_checkpoint(self, *, full: bool) -> bytes:
+        """A whole checkpoint at once, where no packets come any more: at a stop."""
+
+    def resume(self, checkpoint: bytes, *, shared: bool = False) -> int:
+        """Before the first step: take over the connections of a checkpoint, as `Engine.resume`."""
+
     def finish(self) -> None:
         """Let everything leave that waits; connections stay known."""
 
