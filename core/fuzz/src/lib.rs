@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod engine;
 pub mod header;
+pub mod ring;
 pub mod wire;
 
 /// A target's name, which is also that of its corpus, and what it does.
@@ -20,4 +21,5 @@ pub const TARGETS: &[Target] = &[
     ("filters", capture::filters),
     ("wire", wire::wire),
     ("engine", engine::engine),
+    ("rings", ring::rings),
 ];
