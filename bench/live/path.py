@@ -1,9 +1,9 @@
 """What a packet costs on its way from br1 to vtap0: the kernel's own copy beside Peeltap.
 
-    python -m bench.live.path [--sizes 64,512,1448] [--packets 400000] [--rounds 5] [--rate 100000]
+    python -m bench.live.path [--sizes 64,512,1448] [--packets 400000] [--rounds 5]
 
-In namespaces of its own, as root. A sender puts proxied connections on a bridge, a reader with a ring
-of its own stands at the tap as an IDS would, and between them
+In namespaces of its own, as root. A sender puts proxied connections on a bridge, a reader with a
+ring of its own stands at the tap as an IDS would, and between them
 
     nothing   the bridge alone, not promiscuous: what sending and forwarding cost
     copy      the kernel copies br1's ingress to vtap0's (tc u32, mirred): the limit
@@ -65,7 +65,7 @@ def build(lab: Lab) -> tuple[Namespace, Namespace]:
     return host, guest
 
 
-def once(way: str, size: int, packets: int, rate: float) -> tuple[float, dict[str, Any]]:
+def once(way: str, size: int, packets: int, rate: float, ring: int) -> tuple[float, dict[str, Any]]:
     """CPU nanoseconds a packet, and what every part said."""
     with Lab() as lab:
         host, guest = build(lab)
@@ -74,16 +74,17 @@ def once(way: str, size: int, packets: int, rate: float) -> tuple[float, dict[st
         # The tap carries nothing while nobody has opened it.
         parts = {}
         if way == "copy":
-            parts["holder"] = start(host, "live", str(config), "lo", "vtap0")
+            parts["holder"] = start(host, "live", str(config), "lo", "vtap0", "1")
             host.run(["ip", "link", "set", "br1", "promisc", "on"])
             host.run(["tc", "qdisc", "add", "dev", "br1", "clsact"])
             copy = ["u32", "match", "u32", "0", "0", "action", "mirred", "ingress", "redirect"]
             host.run(["tc", "filter", "add", "dev", "br1", "ingress", *copy, "dev", "vtap0"])
         elif way == "live":
-            parts["live"] = start(host, "live", str(config), "br1", "vtap0")
+            parts["live"] = start(host, "live", str(config), "br1", "vtap0", str(ring))
         if way != "nothing":
             parts["drain"] = start(host, "drain", "vtap0")
-        said = {"send": json.loads(guest.run([WIRE, "send", "eth0", str(size), str(packets), str(rate)], timeout=300))}
+        send = [WIRE, "send", "eth0", str(size), str(packets), str(rate)]
+        said = {"send": json.loads(guest.run(send, timeout=300))}
         said |= {name: end(part) for name, part in reversed(parts.items())}
     cpu = said["send"]["cpu"] + said.get("live", {"cpu": 0})["cpu"]
     return cpu / said["send"]["packets"] * 1e9, said
@@ -95,18 +96,21 @@ def main() -> int:
     parser.add_argument("--packets", type=int, default=400_000)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--rate", type=float, default=100_000)
+    parser.add_argument("--ring", type=int, default=64, metavar="MIB")
     parser.add_argument("--verbose", action="store_true")
     arguments = parser.parse_args()
-    print("bytes   nothing      copy      live   live/copy   (CPU ns a packet; copy, live less nothing)")
+    print("CPU ns a packet; of copy and live, what they cost more than nothing")
+    print("bytes   nothing      copy      live   live/copy")
     for size in map(int, arguments.sizes.split(",")):
         rows = []
         for _ in range(arguments.rounds):
             row = {}
             for way in WAYS:
-                row[way], said = once(way, size, arguments.packets, arguments.rate)
+                row[way], said = once(way, size, arguments.packets, arguments.rate, arguments.ring)
                 if arguments.verbose:
                     print(way, size, said, file=sys.stderr)
-            rows.append((row["nothing"], row["copy"] - row["nothing"], row["live"] - row["nothing"]))
+            nothing = row["nothing"]
+            rows.append((nothing, row["copy"] - nothing, row["live"] - nothing))
         nothing, copy, live = (statistics.median(column) for column in zip(*rows, strict=True))
         ratio = statistics.median(row[2] / row[1] for row in rows)
         print(f"{size:5} {nothing:9.0f} {copy:9.0f} {live:9.0f} {ratio:11.2f}")

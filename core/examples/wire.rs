@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! wire send INTERFACE SIZE PACKETS RATE    sends proxied connections: SIZE payload bytes, RATE a second
-//! wire live CONFIG.json INTERFACE TAP      what `peeltap run` does with packets, until its input ends
+//! wire live CONFIG.json INTERFACE TAP MIB  what `peeltap run` does with packets, until its input ends
 //! wire drain INTERFACE                     reads a ring as an IDS would, until its input ends
 //! ```
 //!
@@ -28,7 +28,7 @@ type Outcome = Result<Value, Box<dyn Error>>;
 
 const USAGE: &str = "usage: wire send|live|drain ...";
 const CONNECTIONS: usize = 1000;
-const BATCH: usize = 32;
+const BATCH: usize = 128;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         ["send", interface, size, packets, rate] => {
             send(interface, size.parse()?, packets.parse()?, rate.parse()?)?
         }
-        ["live", config, interface, tap] => live(config, interface, tap)?,
+        ["live", config, interface, tap, mib] => live(config, interface, tap, mib.parse()?)?,
         ["drain", interface] => drain(interface)?,
         _ => return Err(USAGE.into()),
     };
@@ -79,10 +79,14 @@ fn settings(interface: &str) -> Settings {
     }
 }
 
-fn live(config: &str, interface: &str, tap: &str) -> Outcome {
+fn live(config: &str, interface: &str, tap: &str, mib: usize) -> Outcome {
     let engine = Engine::new(Config::from_json(&std::fs::read(config)?)?);
     let tap = open_tap(tap)?;
-    let mut live = Live::new(engine, settings(interface), tap.as_fd(), Kind::Tap)?;
+    let settings = Settings {
+        bytes: mib << 20,
+        ..settings(interface)
+    };
+    let mut live = Live::new(engine, settings, tap.as_fd(), Kind::Tap)?;
     let ended = end_of_input();
     println!("ready");
     while !ended.load(Ordering::Relaxed) {
@@ -230,6 +234,17 @@ fn packet_socket(interface: &str) -> Result<OwnedFd, Box<dyn Error>> {
     let len = size_of::<libc::sockaddr_ll>() as libc::socklen_t;
     // SAFETY: the address is of the size that is passed with it, and the kernel only reads it.
     if unsafe { libc::bind(fd, (&raw const address).cast(), len) } < 0 {
+        return Err(std::io::Error::last_os_error().into());
+    }
+    // The cost of the sender's own queue would only stand in the way.
+    let (level, bypass, one) = (
+        libc::SOL_PACKET,
+        libc::PACKET_QDISC_BYPASS,
+        1 as libc::c_int,
+    );
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the value is of the size that is passed with it, and the kernel only reads it.
+    if unsafe { libc::setsockopt(fd, level, bypass, (&raw const one).cast(), len) } < 0 {
         return Err(std::io::Error::last_os_error().into());
     }
     Ok(socket)

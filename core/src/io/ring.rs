@@ -459,6 +459,10 @@ mod tests {
                 |s| s.filter = vec![(0xffff, 0, 0, 0)],
                 "filter instruction 0",
             ),
+            (
+                |s| s.filter = vec![(6, 0, 0, 0); 4096],
+                "filter: it is too long",
+            ),
         ];
         for (edit, wanted) in table {
             let said = with(edit).unwrap_or_default();
