@@ -52,6 +52,9 @@ class Way(Protocol):
     def finish(self) -> None:
         """Let go what is held."""
 
+    def wake(self) -> None:
+        """End the step that runs now."""
+
     def stats(self) -> dict[str, Any]:
         """The counters."""
 
@@ -102,7 +105,6 @@ class Datapath:
         self._output: Condition = "up"
         self._absent_since: float | None = None
         self._tried = 0.0
-        self._settle_ms = STEP_MS
         self.moved = threading.Event()
         """Set when the last packet has left."""
         self.failure: BaseException | None = None
@@ -116,6 +118,8 @@ class Datapath:
     def stop(self) -> None:
         """Ask it to end: what is captured is moved, what is held is let go, the table is kept."""
         self._stop.set()
+        if self._way is not None:
+            self._way.wake()
 
     def join(self, seconds: float) -> bool:
         """Wait for its end; False if it has not come."""
@@ -211,23 +215,27 @@ class Datapath:
                 )
 
     def _see_output(self, way: Way, seen: Condition) -> None:
-        if seen != "up":
-            if self._output == "up":
-                self._log.warning(f"{self._outlet.name} is {seen}; opening it again")
-            place = self._outlet.renew(self.number, self._generation)
-            if place is None:
-                self._log.warning(
-                    f"{self._outlet.name} cannot be opened; packets are dropped",
-                    limit="output",
-                    reason=self._outlet.error,
-                )
+        name = self._outlet.name
+        if seen != self._output:
+            if seen == "up":
+                self._log.info(f"{name} is up again")
+            elif seen == "down":
+                self._log.warning(f"{name} is down; packets are dropped: ip link set {name} up")
             else:
-                way.set_output(place.fd, place.kind)
-                self._generation = place.generation
-                _, seen = way.state()
-                if seen == "up":
-                    self._log.info(f"{self._outlet.name} is open again")
+                self._log.warning(f"{name} is gone; opening it again")
         self._output = seen
+        if seen != "gone":
+            return
+        place = self._outlet.renew(self.number, self._generation)
+        if place is None:
+            self._log.warning(
+                f"{name} cannot be opened; packets are dropped",
+                limit="output",
+                reason=self._outlet.error,
+            )
+            return
+        way.set_output(place.fd, place.kind)
+        self._generation = place.generation
 
     def _finish(self, way: Way) -> None:
         # A block of the ring that is not full yet comes with its timeout.

@@ -56,13 +56,13 @@ class Place(NamedTuple):
 class Outlet:
     """What `opened` gives, for as long as the service lives.
 
-    `opened` raises `failure` when it cannot be; `on_renewed` is told when a new device took the
+    `opened` is called with what there was before, not yet closed, and raises `failure` when it cannot be; `on_renewed` is told when a new device took the
     place of one that had gone, with which whoever listened has gone deaf.
     """
 
     def __init__(
         self,
-        opened: Callable[[], Opened],
+        opened: Callable[[Opened | None], Opened],
         failure: type[Exception],
         on_renewed: Callable[[Opened], None],
         clock: Callable[[], float] = time.monotonic,
@@ -72,7 +72,7 @@ class Outlet:
         self._on_renewed = on_renewed
         self._clock = clock
         self._lock = threading.Lock()
-        self._output = opened()
+        self._output = opened(None)
         self._generation = 1
         self._tried = 0.0
         self.renewed = 0
@@ -101,7 +101,7 @@ class Outlet:
             return False
         self._tried = now
         try:
-            output = self._open()
+            output = self._open(self._output)
         except self._failure as error:
             self.error = str(error)
             return False

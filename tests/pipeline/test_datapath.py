@@ -14,7 +14,7 @@ from pipeline import datapath
 from pipeline.datapath import Datapath, Way
 from pipeline.logs import Logs
 from pipeline.notify import Pulse
-from pipeline.outlet import Kind, Outlet
+from pipeline.outlet import Kind, Opened, Outlet
 from tests.support.ways import NotedTable, ScriptedOutput, ScriptedWay
 
 
@@ -32,7 +32,7 @@ class Stage:
         self.logs = Logs(stream=self.stream)
         fds = iter(range(7, 7 + outputs))
 
-        def opened() -> ScriptedOutput:
+        def opened(before: Opened | None) -> ScriptedOutput:
             for fd in fds:
                 return ScriptedOutput([fd])
             raise OSError("no more")
@@ -131,7 +131,7 @@ def test_an_output_that_goes_is_opened_again() -> None:
     said = stage.play(lambda: stage.table.turns > 4)
     assert way.outputs == [(8, "tap")]
     events = [line["event"] for line in said]
-    assert events[1:] == ["vtap0 is gone; opening it again", "vtap0 is open again"]
+    assert events[1:] == ["vtap0 is gone; opening it again", "vtap0 is up again"]
 
 
 def test_an_output_that_cannot_be_opened_is_tried_and_said_seldom() -> None:

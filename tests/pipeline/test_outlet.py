@@ -12,7 +12,7 @@ class Device:
     def __init__(self, *answers: ScriptedOutput | str) -> None:
         self.answers = list(answers)
 
-    def __call__(self) -> Opened:
+    def __call__(self, before: Opened | None) -> Opened:
         answer = self.answers.pop(0)
         if isinstance(answer, str):
             raise ValueError(answer)

@@ -50,6 +50,9 @@ class ScriptedWay:
         self.finished = True
         self.records.append(b"last\n")
 
+    def wake(self) -> None:
+        pass
+
     def stats(self) -> dict[str, Any]:
         return {"packets": {"in": self.steps}}
 

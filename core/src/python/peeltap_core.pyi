@@ -38,6 +38,20 @@ class Engine:
     def finish(self) -> list[tuple[int, bytes]]:
         """End the input: everything that waits leaves, every connection's record is made."""
 
+    def checkpoint(self, *, full: bool, slots: int = 65536) -> bytes:
+        """What a restarted engine has to know of all connections, or of those that changed.
+
+        Changed is what had a packet since the last checkpoint began. `slots` is how much of the
+        table goes into one piece; the result is all pieces, one behind the other.
+        """
+
+    def resume(self, checkpoint: bytes, *, shared: bool = False) -> int:
+        """Take over the connections of a checkpoint, the newest first; how many were not known yet.
+
+        `shared`: some of them may be other workers', whose records are made there. Raises
+        ValueError if these bytes are no checkpoint, damaged, or of another version.
+        """
+
     def take_records(self) -> bytes:
         """The flow records made since the last call, as JSON lines."""
 
