@@ -10,6 +10,7 @@ examine   the whole examination
 
 canary    one harmless connection across the bridge, followed to its event
 frames    that connection's frames
+witness   those who look on: at a sink's file, at the tap
 cage      two ports of the bridge whose other ends are in a namespace that cannot stay
 report    the findings for a person, or as JSON
 """

@@ -287,9 +287,7 @@ def _external(settings: ExternalSuricata, superframes: str) -> Sensor:
     )
 
 
-def _dump(
-    binary: str, settings: SuricataSettings, device: str, place: Path
-) -> dict[str, str]:
+def _dump(binary: str, settings: SuricataSettings, device: str, place: Path) -> dict[str, str]:
     """What Suricata reads in the configuration that it would get; ValueError with its own words."""
     path = place / "suricata.yaml"
     path.write_text(live_config.emit(settings, device, place), encoding="utf-8")
