@@ -18,7 +18,9 @@ from pipeline.marked_yaml import Path
 from pipeline.service_settings import ServiceSections
 from reassembly.rules import hint, problems
 from reassembly.settings import EngineSettings
+from suricata.event_settings import EventSettings, SinkSettings
 from suricata.settings import SuricataSettings
+from tap.settings import TapSettings
 
 _REMEDIES = {
     "gateways": "name the legs that carry headers: gateways: "
@@ -30,8 +32,19 @@ _REMEDIES = {
 class Whole(ServiceSections, EngineSettings):
     """The whole file."""
 
+    tap: TapSettings = Field(
+        default_factory=TapSettings, description="where the regenerated packets go"
+    )
     suricata: SuricataSettings = Field(
         default_factory=SuricataSettings, description="how Suricata is run"
+    )
+    events: EventSettings = Field(
+        default_factory=EventSettings, description="where Suricata's events come from"
+    )
+    sinks: list[SinkSettings] = Field(
+        default=[SinkSettings(file=FilePath("/var/log/peeltap/events.json"))],
+        min_length=1,
+        description="where the corrected events go",
     )
 
     def engine(self) -> dict[str, Any]:

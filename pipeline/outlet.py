@@ -56,8 +56,9 @@ class Place(NamedTuple):
 class Outlet:
     """What `opened` gives, for as long as the service lives.
 
-    `opened` is called with what there was before, not yet closed, and raises `failure` when it cannot be; `on_renewed` is told when a new device took the
-    place of one that had gone, with which whoever listened has gone deaf.
+    `opened` is called with what there was before, not yet closed, and raises `failure` when it
+    cannot be; `on_renewed` is told when a new device took the place of one that had gone, with
+    which whoever listened has gone deaf.
     """
 
     def __init__(

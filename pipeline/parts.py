@@ -4,8 +4,8 @@
      │         └──────> connection table   ^
      └──> Suricata ──────── events ────────┘
 
-`open_parts` opens all of them and starts none; what cannot be opened raises its package's own error,
-one sentence, and what was opened before is closed again.
+`open_parts` opens all of them and starts none; what cannot be opened raises its package's own
+error, one sentence, and what was opened before is closed again.
 """
 
 from __future__ import annotations
@@ -80,6 +80,12 @@ class Parts:
         self.checkpoints = checkpoints
         self._suricata_stats = suricata_stats
 
+    @property
+    def interface(self) -> str:
+        """The interface that is captured."""
+        assert self.whole.capture is not None  # noqa: S101 - for the type checker
+        return self.whole.capture.interface
+
     def reports(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """What there is to report of, besides packets."""
         return {
@@ -90,7 +96,7 @@ class Parts:
         }
 
     def close(self, *, clean: bool) -> None:
-        """After the workers and the relay have ended: files whole, the tap gone if it may not stay."""
+        """After all threads have ended: files whole, the tap gone if it may not stay."""
         self.checkpoints.close(clean=clean)
         self.store.close()
         self.outlet.remove()
@@ -211,7 +217,7 @@ def _checkpoints(whole: Whole, store: LiveStore, log: Logger) -> Checkpoints:
         log.warning(table.set_aside)
     if table.left is not None and not table.left.clean:
         log.warning(
-            "the last run ended without a clean stop: connections of its last seconds are not known",
+            "the last run did not stop in order: connections of its last seconds are not known",
             seconds=round(table.left.lost_seconds(now), 1),
         )
     return Checkpoints(

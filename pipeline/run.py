@@ -26,12 +26,27 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any, Final
 
-from pipeline.control import ControlServer
+import peeltap_core
+
+from pipeline import parts
+from pipeline.config import Config, load_live
+from pipeline.config_check import Whole
+from pipeline.control import ControlError, ControlServer
+from pipeline.errors import RunError
 from pipeline.logs import Logs
 from pipeline.metrics import MetricsServer
 from pipeline.notify import Notifier, Pulse
-from pipeline.parts import Parts
+from pipeline.privileges import (
+    PrivilegeError,
+    User,
+    drop,
+    make_directories,
+    require,
+    require_writable,
+)
 from pipeline.status_report import Reporter
+from reassembly.capture_filter import FilterError, compile_filter
+from suricata import process
 
 TICK_SECONDS: Final = 1.0
 CHECK_SECONDS: Final = 10.0
@@ -49,19 +64,86 @@ TABLE_SECONDS: Final = 30.0
 """A table of a million connections takes its time; it is the one thing worth being late for."""
 
 
+FAILURES: Final = (*parts.FAILURES, ControlError, PrivilegeError)
+
+
+def check(path: str) -> tuple[Config, Whole]:
+    """Check the configuration at `path` and what it names, as far as that can be seen from here.
+
+    Raises ConfigError, or RunError for a rule, a filter or a program that it names.
+    """
+    config, whole = load_live(path)
+    try:
+        if whole.capture is not None and whole.capture.filter is not None:
+            compile_filter(whole.capture.filter)
+        peeltap_core.Engine(parts.engine_json(config, whole))
+        if config.suricata.external is None:
+            process.find(config.suricata.binary)
+            for file in (config.suricata.base, *config.suricata.rules):
+                file.open("rb").close()
+        if whole.run_as is not None:
+            User.find(whole.run_as)
+    except FilterError as error:
+        raise RunError(f"{path}: capture.filter: {error}") from error
+    except OSError as error:
+        raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
+    except FAILURES as error:
+        raise RunError(f"{path}: {error}") from error
+    return config, whole
+
+
+def run(path: str) -> int:
+    """Be the service until told to stop; give the exit code. Raises PeeltapError."""
+    config, whole = check(path)
+    notifier = Notifier.from_environment()
+    logs = Logs(whole.log.level, whole.log.format)
+    try:
+        _give_up_privileges(whole)
+        give_up, pulse = threading.Event(), Pulse()
+        opened = parts.open_parts(config, whole, log=logs.log, pulse=pulse, give_up=give_up)
+        try:
+            reporter = Reporter(
+                config=path,
+                mode=config.mode,
+                interface=opened.interface,
+                workers=opened.workers,
+                outlet=opened.outlet,
+                parts=opened.reports(),
+                log_lines_lost=lambda: logs.lost,
+            )
+            service = Service(opened, reporter, logs, notifier, pulse, give_up)
+        except BaseException:
+            opened.close(clean=False)
+            raise
+        return service.run()
+    except FAILURES as error:
+        raise RunError(str(error)) from error
+    finally:
+        logs.close()
+
+
+def _give_up_privileges(whole: Whole) -> None:
+    require()
+    user = None if whole.run_as is None else User.find(whole.run_as)
+    directories = parts.directories(whole)
+    make_directories(directories, user)
+    drop(user)
+    require_writable(directories)
+
+
 class Service:
     """The running service; `parts` are opened and not yet started."""
 
     def __init__(
         self,
-        parts: Parts,
+        opened: parts.Parts,
         reporter: Reporter,
         logs: Logs,
         notifier: Notifier,
         pulse: Pulse,
         give_up: threading.Event,
     ) -> None:
-        self._parts = parts
+        self._parts = opened
         self._reporter = reporter
         self._logs = logs
         self._log = logs.log
@@ -77,7 +159,7 @@ class Service:
         self._mute: list[str] = []
         self._failed = False
         self._selector = selectors.DefaultSelector()
-        whole = parts.whole
+        whole = opened.whole
         self._control = ControlServer(
             whole.control.socket,
             {
@@ -116,11 +198,11 @@ class Service:
     # --- Start -----------------------------------------------------------------------------------
 
     def _start(self) -> None:
-        parts = self._parts
+        opened = self._parts
         # Suricata first: it takes longest, and misses least.
-        parts.suricata.start()
-        parts.relay.start()
-        for worker in parts.workers:
+        opened.suricata.start()
+        opened.relay.start()
+        for worker in opened.workers:
             worker.start()
         if self._metrics is not None:
             self._metrics.start()
@@ -128,9 +210,9 @@ class Service:
         self._log.info(
             "peeltap runs",
             version=self._reporter.version,
-            interface=parts.interface,
-            output=parts.outlet.name,
-            control=str(parts.whole.control.socket),
+            interface=opened.interface,
+            output=opened.outlet.name,
+            control=str(opened.whole.control.socket),
         )
         self._notifier.ready(self._reporter.line())
 
@@ -153,12 +235,11 @@ class Service:
         for worker in self._parts.workers:
             if not worker.alive:
                 self._fail(f"{worker.name} has ended", worker.failure)
-        if not self._parts.relay.alive:
-            self._fail("the relay of events has ended", None)
         self._watch(now)
 
     def _watch(self, now: float) -> None:
         """Tell the service manager that we live, if all threads do."""
+        self._pulse.beat("events", self._parts.relay.status()["beat"])
         mute = self._pulse.silent(now)
         if mute != self._mute:
             self._mute = mute
@@ -179,10 +260,10 @@ class Service:
         self._complaints = self._reporter.complaints = complaints
 
     def _reload(self) -> None:
-        parts = self._parts
-        parts.relay.reopen()
+        opened = self._parts
+        opened.relay.reopen()
         if self._reload_asked:
-            parts.suricata.reload_rules("asked for")
+            opened.suricata.reload_rules("asked for")
         self._log.info("sinks are opened anew", rules=self._reload_asked)
         self._reload_asked = self._reopen_asked = False
 
@@ -239,27 +320,27 @@ class Service:
     # --- Stop ------------------------------------------------------------------------------------
 
     def _stop(self) -> None:
-        parts, began = self._parts, time.monotonic()
+        opened, began = self._parts, time.monotonic()
         reason = "a part has failed" if self._failed else self._stop_asked
         self._reporter.state = "stopping"
         self._notifier.stopping(f"stopping: {reason}")
         self._log.info("stopping", reason=reason)
         # 1. Capture ends; what is held leaves. The workers go on to keep their tables meanwhile.
-        for worker in parts.workers:
+        for worker in opened.workers:
             worker.stop()
-        for worker in parts.workers:
+        for worker in opened.workers:
             self._await(worker.moved.is_set, MOVE_SECONDS)
         # 2. Suricata takes the rest out of its ring, and ends.
         self._give_up.wait(SURICATA_TAKES_SECONDS)
-        parts.suricata.stop(0.0 if self._give_up.is_set() else SURICATA_SECONDS)
+        opened.suricata.stop(0.0 if self._give_up.is_set() else SURICATA_SECONDS)
         # 3. Its last events are written.
-        parts.relay.stop(0.0 if self._give_up.is_set() else DRAIN_SECONDS)
+        opened.relay.stop(0.0 if self._give_up.is_set() else DRAIN_SECONDS)
         # 4. The tables are whole on disk; then it was a clean stop.
         clean = not self._failed
-        for worker in parts.workers:
+        for worker in opened.workers:
             self._await(lambda worker=worker: not worker.alive, TABLE_SECONDS)  # type: ignore[misc]
             clean = clean and not worker.alive and worker.failure is None
-        parts.close(clean=clean and not self._give_up.is_set())
+        opened.close(clean=clean and not self._give_up.is_set())
         self._log.info("stopped", seconds=round(time.monotonic() - began, 2))
 
     def _await(self, done: Callable[[], bool], seconds: float) -> None:

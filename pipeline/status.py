@@ -16,7 +16,20 @@ if TYPE_CHECKING:
 
 Status = Mapping[str, Any]
 
+DEFAULT_SOCKET: Final = Path("/run/peeltap/control.sock")
 WATCH_SECONDS: Final = 1.0
+
+
+def socket_of(socket: str | None, config: str | None) -> Path:
+    """The socket to ask: the one named, the configuration's, or the usual one."""
+    if socket is not None:
+        return Path(socket)
+    if config is not None:
+        from pipeline.config import load_live
+
+        _, whole = load_live(config)
+        return whole.control.socket
+    return DEFAULT_SOCKET
 
 
 def ask(socket: Path, command: str = "status") -> dict[str, Any]:
@@ -177,7 +190,7 @@ def _table(rows: Sequence[Row]) -> RenderableType:
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for justify in ("right", "left", "left"):
-        table.add_column(justify=justify)  # type: ignore[arg-type]
+        table.add_column(justify=justify)
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     return table

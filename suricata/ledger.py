@@ -29,6 +29,10 @@ class Ledger:
         while fed and (oldest_waiting is None or fed[0][0] < oldest_waiting):
             self._through.append((block, fed.popleft()[1]))
 
+    def has_settled(self, acknowledged: int) -> bool:
+        """Whether `settled` would give any."""
+        return bool(self._through) and self._through[0][0] <= acknowledged
+
     def settled(self, acknowledged: int) -> list[object]:
         """Tokens, in order, of the batches that need no block beyond `acknowledged`; once each."""
         tokens = []

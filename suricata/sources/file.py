@@ -84,6 +84,8 @@ class FileSource:
         if now >= self._discover_at:
             self._discover_at = now + _DISCOVER_SECONDS if self._files else now
             self._discover()
+            # What comes after the first look was not there before it.
+            self._from_end = False
         files = list(self._files.values())
         trouble: SourceError | None = None
         for step in range(len(files)):

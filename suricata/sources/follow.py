@@ -62,16 +62,22 @@ class Generation:
 
     def position(self) -> Position:
         """The committed place."""
-        at = self.committed
-        head = self._head[: at.offset]
-        return Position(
-            self.inode, at.offset, Print.of(head), Print.of(at.window), self.mtime_ns, at.skipping
-        )
+        return self._position(self.committed)
 
     def read_position(self) -> Position:
         """The place up to which lines were given, committed or not."""
-        head, window = Print.of(self._head[: self.offset]), Print.of(self._window)
-        return Position(self.inode, self.offset, head, window, self.mtime_ns, self._skipping)
+        return self._position(Mark(self, self.offset, self._window, self._skipping))
+
+    def _position(self, at: Mark) -> Position:
+        return Position(
+            self.inode,
+            at.offset,
+            # Bytes of a line that is not whole tell the file as well as others.
+            Print.of(self._head),
+            Print.of(at.window),
+            self.mtime_ns,
+            at.skipping,
+        )
 
     @property
     def is_settled(self) -> bool:
@@ -87,6 +93,25 @@ class Generation:
         """The file's size in bytes now. Raises OSError."""
         return os.fstat(self.fd).st_size
 
+    def was_touched(self) -> bool:
+        """Whether a file that was seen to be empty was written since: nothing in it can tell."""
+        if self.offset or self._partial:
+            return False
+        return self.modified() != self.mtime_ns
+
+    def was_emptied(self) -> bool:
+        """Whether what was read is not there any more."""
+        at = self.offset + self._partial_bytes - len(self._seen)
+        return os.pread(self.fd, len(self._seen), at) != self._seen
+
+    def touch(self) -> None:
+        """What `was_touched` told of is dealt with."""
+        self.mtime_ns = self.modified()
+
+    def modified(self) -> int:
+        """When the file was last written, ns."""
+        return os.fstat(self.fd).st_mtime_ns
+
     def read(self, max_bytes: int) -> bytes | None:
         """New whole lines, up to `max_bytes` and a line more; None if the file was emptied.
 
@@ -100,7 +125,7 @@ class Generation:
             fresh = data[len(self._seen) :]
             if not fresh:
                 return b""
-            self.mtime_ns = os.fstat(self.fd).st_mtime_ns
+            self.mtime_ns = self.modified()
             lines = self._take(fresh, data)
             # Of a long line only a part has come; there may be more.
             if lines or len(fresh) < max_bytes:

@@ -84,6 +84,8 @@ class Rotating:
         """The next lines of the oldest file that has any. Raises SourceError, OSError."""
         self._look(now)
         for generation in list(self._open):
+            if generation.was_touched() and self._refilled_unseen(generation, now):
+                return self._first(max_bytes)
             lines = generation.read(max_bytes)
             if lines is None:
                 self._refill(generation, now)
@@ -166,6 +168,12 @@ class Rotating:
 
     def _replace(self, current: Generation, fd: int, now: float) -> None:
         self.rotations += 1
+        # What happened to it before it was replaced comes before what is in it.
+        if current.was_emptied():
+            self._refill(current, now)
+            current = self._open[-1]
+        elif current.was_touched():
+            self._refilled_unseen(current, now)
         position = current.read_position()
         fresh = Generation(fd)
         if fresh.inode in self.inodes():
@@ -192,7 +200,9 @@ class Rotating:
         """
         self.emptied += 1
         position = generation.read_position()
-        older, found = self._successors(position, position.mtime_ns, None)
+        older, found = self._successors(
+            position, position.mtime_ns, None, until_ns=generation.modified()
+        )
         if not found:
             self._gap(f"{self.path} was emptied in place, and no copy of it is beside it")
         for one in older:
@@ -202,6 +212,21 @@ class Rotating:
         at = self._open.index(generation)
         self._open[at : at + 1] = [*older, fresh]
         self._let_go(generation)
+
+    def _refilled_unseen(self, generation: Generation, now: float) -> bool:
+        """Whether the file was filled and emptied since it was seen to be empty: copies tell."""
+        older, _ = self._successors(
+            generation.read_position(),
+            generation.mtime_ns,
+            None,
+            until_ns=generation.modified(),
+        )
+        generation.touch()
+        for one in older:
+            one.superseded_at = now
+        at = self._open.index(generation)
+        self._open[at:at] = older
+        return bool(older)
 
     def _resume(self, fd: int | None) -> None:
         """Go on where the last run was left; `fd` is the path's file, if there is one."""
@@ -216,9 +241,10 @@ class Rotating:
             if any(position.describes(one.fd) for one in self._open):
                 continue
             if fd is not None and _goes_on(position, fd):
-                self._open.append(
-                    Generation(fd, offset=position.offset, skipping=position.skipping)
-                )
+                there = Generation(fd, offset=position.offset, skipping=position.skipping)
+                if position.head.length == 0:
+                    there.mtime_ns = position.mtime_ns
+                self._open.append(there)
                 return
             older, found = self._successors(position, position.mtime_ns, None, all_after=last)
             self._open += older
@@ -241,8 +267,11 @@ class Rotating:
         held: Generation | None,
         *,
         all_after: bool = True,
+        until_ns: int = 1 << 62,
     ) -> tuple[list[Generation], bool]:
         """The file left at `position`, if it is not `held`, and those written after it, in order.
+
+        Of these only what was last written up to `until_ns`.
 
         The second value: whether the file was found.
         """
@@ -278,7 +307,8 @@ class Rotating:
         for _, copy in same:
             copy.close()
         for sibling, generation in candidates:
-            if all_after and sibling.mtime_ns >= after and not self._was_read(generation):
+            is_later = all_after and after <= sibling.mtime_ns <= until_ns
+            if is_later and not self._was_read(generation):
                 found.append(generation)
             else:
                 generation.close()

@@ -54,7 +54,7 @@ def test_a_function_is_called_in_the_namespace_and_its_error_comes_back() -> Non
         namespace = lab.namespace("one")
         [loopback] = namespace.call(socket.if_nameindex)
         assert loopback[1] == "lo"
-        with pytest.raises(OSError, match="No such device"):
+        with pytest.raises(OSError, match="no interface with this name"):
             namespace.call(socket.if_nametoindex, "eth0")
 
 

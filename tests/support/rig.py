@@ -17,14 +17,14 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from peeltap_core import Live
 
-from fixtures.netns import Lab
+from fixtures.netns import Lab, Namespace
 
 # linux/if_tun.h, linux/if_ether.h, linux/if_packet.h, linux/virtio_net.h
 TUNSETIFF = 0x400454CA
@@ -106,14 +106,14 @@ class Rig:
 
     def connect(self) -> None:
         """The bridge, and the guest as one of its ports."""
-        bridge = self.lab.bridge(self.host, BRIDGE)
+        bridge = self.lab.bridge(self.host, BRIDGE, snooping=False)
         self.lab.attach(self.guest, "eth0", bridge, offloads=self.offloads)
         self.silence(self.guest, "eth0")
         self.silence(self.host, BRIDGE)
         self.sender = self.guest.call(packet_socket, "eth0")
         self._stack.callback(self.sender.close)
 
-    def silence(self, namespace: Any, interface: str) -> None:
+    def silence(self, namespace: Namespace, interface: str) -> None:
         """No ARP: nobody has addresses here."""
         with namespace.netlink() as netlink:
             [index] = netlink.link_lookup(ifname=interface)
@@ -136,10 +136,16 @@ class Rig:
         self.set_up(TAP, True)
         return fd
 
-    def listen(self, interface: str = TAP) -> None:
+    def listen(self, interface: str = TAP, namespace: Namespace | None = None) -> None:
         """From now on `read` gives what comes in there."""
-        self.listener = self.host.call(self._listen, interface)
+        self.listener = (namespace or self.host).call(self._listen, interface)
         self._stack.callback(self.listener.close)
+
+    def renew(self) -> None:
+        """Ends the workers so far, and listens at the tap for what comes from now on."""
+        self._lives.clear()
+        self.listener.close()
+        self.listen()
 
     @staticmethod
     def _listen(interface: str) -> socket.socket:
@@ -156,10 +162,7 @@ class Rig:
 
     def send(self, frames: Iterable[bytes]) -> int:
         """Puts frames on the wire; returns how many."""
-        count = 0
-        for count, frame in enumerate(frames, 1):
-            self.sender.send(frame)
-        return count
+        return sum(self.sender.send(frame) > 0 for frame in frames)
 
     def settle(self, *lives: Live, packets: int) -> list[dict[str, Any]]:
         """Steps until so many packets in all came out of the rings or were dropped there, and the
@@ -204,7 +207,7 @@ def seen(live: Live) -> int:
 
 
 def account(live: Live) -> dict[str, Any]:
-    """A worker's counters, which have to add up: from the wire to the tap nothing is lost unnamed."""
+    """A worker's counters, which have to add up: from wire to tap nothing is lost unnamed."""
     stats = live.stats()
     packets, capture, output = stats["packets"], stats["capture"], stats["output"]
     settled = packets["emitted"] + packets["merged"] + packets["dropped"]
@@ -213,9 +216,3 @@ def account(live: Live) -> dict[str, Any]:
     assert capture["damaged"] == 0, stats
     assert packets["frames_out"] == output["frames"] + sum(output["dropped"].values()), stats
     return stats
-
-
-def connection(frame: bytes) -> Sequence[object]:
-    """The two ends of an untagged IPv4 frame's connection, whichever of them sends."""
-    ends = [(frame[26:30], frame[34:36]), (frame[30:34], frame[36:38])]
-    return tuple(sorted(ends))

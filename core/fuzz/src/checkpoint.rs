@@ -45,18 +45,19 @@ fn engine(flags: u8) -> Engine {
     Engine::new(Config::from_json(json.as_bytes()).expect("a sound configuration"))
 }
 
-/// Writes length and checksum where a checkpoint has them.
-fn sign(checkpoint: &mut [u8]) {
-    let Some(summed) = checkpoint.len().checked_sub(CHECKSUM) else {
-        return;
-    };
-    if let Some(length) = (summed + CHECKSUM)
-        .checked_sub(FRONT)
-        .filter(|_| summed >= FRONT)
-    {
+/// Makes the checksum of every piece right, and the last one's length.
+fn sign(mut checkpoint: &mut [u8]) {
+    while checkpoint.len() >= FRONT + CHECKSUM {
+        let length: [u8; 4] = checkpoint[FRONT - 4..FRONT].try_into().expect("4 bytes");
+        let most = checkpoint.len() - FRONT;
+        let length = (u32::from_be_bytes(length) as usize)
+            .max(CHECKSUM)
+            .min(most);
         checkpoint[FRONT - 4..FRONT].copy_from_slice(&(length as u32).to_be_bytes());
-        let sum = crc32c::crc32c(&checkpoint[..summed]);
-        checkpoint[summed..].copy_from_slice(&sum.to_be_bytes());
+        let (piece, rest) = checkpoint.split_at_mut(FRONT + length);
+        let (summed, sum) = piece.split_at_mut(FRONT + length - CHECKSUM);
+        sum.copy_from_slice(&crc32c::crc32c(summed).to_be_bytes());
+        checkpoint = rest;
     }
 }
 

@@ -404,13 +404,14 @@ mod tests {
 
     #[test]
     fn settings_that_cannot_be_are_refused_by_name() {
-        let with = |edit: fn(&mut Settings)| {
+        type Edit = fn(&mut Settings);
+        let with = |edit: Edit| {
             let mut settings = settings();
             edit(&mut settings);
             settings.check().err().map(|error| error.to_string())
         };
         assert_eq!(with(|_| ()), None);
-        let table: [(fn(&mut Settings), &str); 5] = [
+        let table: [(Edit, &str); 5] = [
             (
                 |s| s.bytes = 4096,
                 "ring_bytes: 4096 is not in 1048576..=2147483648",

@@ -121,6 +121,22 @@ impl Live {
         PyBytes::new(py, &py.detach(|| self.lock().take_records()))
     }
 
+    #[pyo3(signature = (*, full))]
+    fn checkpoint_begin(&self, py: Python<'_>, full: bool) {
+        py.detach(|| self.lock().engine_mut().checkpoint_begin(full));
+    }
+
+    fn checkpoint_some<'py>(&self, py: Python<'py>, slots: usize) -> Option<Bound<'py, PyBytes>> {
+        let piece = py.detach(|| self.lock().engine_mut().checkpoint_some(slots));
+        piece.map(|piece| PyBytes::new(py, &piece))
+    }
+
+    #[pyo3(signature = (checkpoint, *, shared = false))]
+    fn resume(&self, py: Python<'_>, checkpoint: &[u8], shared: bool) -> PyResult<usize> {
+        py.detach(|| self.lock().engine_mut().resume(checkpoint, shared))
+            .map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
     fn finish(&self, py: Python<'_>) {
         py.detach(|| self.lock().finish());
     }

@@ -177,6 +177,23 @@ class Live:
     def take_records(self) -> bytes:
         """The flow records made since the last call, as JSON lines."""
 
+    def checkpoint_begin(self, *, full: bool) -> None:
+        """Begin to take what a restarted engine has to know: of all connections, or of the changed.
+
+        Changed is what had a packet since the last checkpoint that was taken to its end began. One
+        that is under way is given up.
+        """
+
+    def checkpoint_some(self, slots: int) -> bytes | None:
+        """The next piece, from up to `slots` slots of the table; None when there is no more.
+
+        A piece in which nothing changed is empty. All pieces, one behind the other, are what
+        `resume` takes. Packets may be moved between two pieces.
+        """
+
+    def resume(self, checkpoint: bytes, *, shared: bool = False) -> int:
+        """As `Engine.resume`, before the first step."""
+
     def finish(self) -> None:
         """Let everything leave that waits; connections stay known."""
 
