@@ -141,7 +141,9 @@ def _doctor_options(parser: argparse.ArgumentParser) -> None:
     )
     add("--quick", action="store_true", help="do not let Suricata read the rules")
     add("--socket", type=Path, metavar="FILE", help="the control socket, if not the configured one")
-    _report_options(parser, "the findings")
+    add = parser.add_argument_group("what is said").add_argument
+    add("--json", action="store_true", help="print the findings as one JSON object")
+    add("-q", "--quiet", action="store_true", help="no progress, and only what is not well")
 
 
 def _seconds(text: str) -> float:

@@ -236,7 +236,7 @@ def _follow(
 def judge(flight: Flight, made: Plan, line: bytes) -> None:
     """Note the line if it is an event of the canary's, corrected or not."""
     leg = {made.source[1], made.target[1]}
-    if str(made.source[1]).encode() not in line:
+    if flight.event is not None or str(made.source[1]).encode() not in line:
         return
     try:
         event = orjson.loads(line)

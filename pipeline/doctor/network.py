@@ -88,7 +88,8 @@ def _interface(network: Network, capture: Link, ports: Sequence[Link]) -> Iterat
             f"give all ports of {name} one MTU",
         )
     if well:
-        kind = f"bridge with {len(ports)} ports" if capture.kind == "bridge" else "interface"
+        of_ports = f"bridge, {len(ports)} port{'s' if len(ports) > 1 else ''}"
+        kind = of_ports if capture.kind == "bridge" else "interface"
         yield ok(topic, f"{name} is up: {kind}, MTU {capture.mtu}")
 
 
