@@ -229,7 +229,8 @@ def _follow(
         for follower in followers:
             for line in follower.lines():
                 judge(flight, made, line)
-        if not followers and (flight.on_tap or watch is None):
+        # With its header in front it belongs to no record, and without a file nothing is awaited.
+        if flight.on_tap_with_header or (not followers and (flight.on_tap or watch is None)):
             return
 
 
