@@ -174,3 +174,17 @@ def test_what_somebody_does_to_the_tap_meanwhile_is_found() -> None:
         found = examine(_whole(path))
     [breach] = [one for one in found if one.topic == "tap" and one.state == "fail"]
     assert breach.remedy == "ip address delete 192.0.2.7/24 dev vtap0"
+
+
+@pytest.mark.netns
+def test_as_a_table_and_only_what_is_not_well() -> None:
+    with _host("capture: {interface: br7}\n" + NO_SURICATA) as (_, host, path):
+        table = host.run([PEELTAP, "doctor", "-c", path, "--quick"], ok=(1,)).decode()
+        short = host.run([PEELTAP, "doctor", "-c", path, "--quick", "-q"], ok=(1,)).decode()
+        path.write_text(GATEWAYS)
+        host.run([PEELTAP, "doctor", "-c", path], ok=(2,))
+    assert "there is no br7" in table
+    assert "-> make it (ip link add br7 type bridge)" in table
+    assert "ok    privileges" in table
+    assert "there is no br7" in short
+    assert "privileges" not in short
