@@ -55,7 +55,7 @@ class Whole(ServiceSections, EngineSettings):
 def check(data: dict[str, Any], *, live: bool = False) -> Whole | list[tuple[Path, str]]:
     """Give the whole file, or its mistakes; `live`: what the live service cannot do without."""
     absent: list[tuple[Path, str]] = []
-    if live and "capture" not in data:
+    if live and data.get("capture") is None:
         absent.append((("capture",), f"missing; {_REMEDIES['capture']}"))
     try:
         whole = Whole.model_validate(data)

@@ -56,9 +56,9 @@ RELOAD_SECONDS: Final = 1.0
 """SIGHUPs within so long are one."""
 
 # How a stop's five seconds are spent. Each part rarely needs a tenth of its share.
-MOVE_SECONDS: Final = 1.0
+MOVE_SECONDS: Final = 0.5
 SURICATA_TAKES_SECONDS: Final = 0.2
-SURICATA_SECONDS: Final = 2.0
+SURICATA_SECONDS: Final = 3.2
 DRAIN_SECONDS: Final = 1.0
 TABLE_SECONDS: Final = 30.0
 """A table of a million connections takes its time; it is the one thing worth being late for."""
@@ -170,6 +170,7 @@ class Service:
             },
             self._selector,
             group=whole.control.group,
+            now=time.monotonic(),
         )
         self._metrics: MetricsServer | None = None
         if whole.metrics is not None:
@@ -246,7 +247,7 @@ class Service:
             if mute:
                 self._log.error("no sign of life", threads=mute)
         if not mute:
-            self._notifier.alive()
+            self._notifier.alive(now)
         self._notifier.status(self._reporter.line())
 
     def _check_output(self) -> None:
