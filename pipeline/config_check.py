@@ -141,6 +141,8 @@ def _words(item: Any) -> str:
         case "string_type":
             quote = f'; put it in quotes: "{value}"' if isinstance(value, int | float) else ""
             return f"must be text, not {kind_of(value)}{quote}"
+        case "path_type":
+            return f"must be the name of a file, not {_shown(value)}"
         case "int_type" | "int_parsing" | "int_from_float":
             return f"must be a whole number, not {_shown(value)}"
         case "float_type" | "float_parsing":

@@ -307,6 +307,22 @@ MISTAKES = {
             "p.yaml:5: mode: empty is not allowed; allowed: strip, restore",
         ],
     ),
+    "a word for suricata": (
+        LEG + "suricata: extrenal\n",
+        [
+            "p.yaml:5: suricata: 'extrenal' is not allowed; allowed: external, or a mapping of"
+            " keys to values"
+        ],
+    ),
+    "a key of an external suricata": (
+        LEG + "suricata:\n  external: {evee: /x, command_socket: 3}\n  run_as: a b\n",
+        [
+            "p.yaml:6: suricata.external.command_socket: must be the name of a file, not 3",
+            "p.yaml:6: suricata.external.evee: unknown key; did you mean eve? allowed: eve,"
+            " command_socket",
+            "p.yaml:7: suricata.run_as: 'a b' is no user; allowed: user, user:group",
+        ],
+    ),
     "a key of suricata misspelt": (LEG + "suricata: {rulez: []}\n", None),
 }
 
@@ -459,6 +475,15 @@ def test_the_minimal_file_has_the_documented_defaults() -> None:
     assert (leg["required"], leg["depth"]) == (False, 1)
     assert config.engine["codecs"] == {}
     assert config.suricata == SuricataSettings()
+
+
+def test_an_external_suricata_is_one_word_or_a_mapping() -> None:
+    word = parse(MINIMAL + "suricata: external\n", "p.yaml").suricata
+    mapping = parse(MINIMAL + "suricata: {external: {eve: e.json}}\n", "p.yaml")
+    assert word.external is not None
+    beside = mapping.beside(Path("/etc/peeltap")).suricata.external
+    assert beside is not None
+    assert beside.eve == Path("/etc/peeltap/e.json")
 
 
 def test_anchors_are_allowed_and_share_their_lines() -> None:
