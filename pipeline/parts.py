@@ -52,7 +52,7 @@ from suricata.supervisor import Supervisor
 from tap import Output, TapError, open_output
 
 FLOWS_FILE: Final = "flows.sqlite"
-TABLE_FILE: Final = "connections.sqlite"
+TABLE_FILE: Final = "connections.db"
 SURICATA_DIRECTORY: Final = "suricata"
 
 FAILURES: Final = (TapError, StoreError, SuricataError, SourceError, FilterError, OSError)
