@@ -153,6 +153,28 @@ def _seconds(text: str) -> float:
     return number
 
 
+def _setup_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add(
+        "action",
+        choices=["plan", "up", "status", "down"],
+        help="plan: print the steps; up: take them; status: what differs; down: take all back",
+    )
+    add("-t", "--topology", required=True, metavar="FILE", help="the network that is wanted")
+    add(
+        "--yes-cut-me-off",
+        action="store_true",
+        help="an interface may lose its addresses to a bridge, and you your connection",
+    )
+    add(
+        "--state",
+        metavar="DIR",
+        default="/var/lib/peeltap/setup",
+        help="where the journals are (default: /var/lib/peeltap/setup)",
+    )
+    _report_options(parser, "the steps")
+
+
 def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
     add = parser.add_argument_group("what is said").add_argument
     add("--json", action="store_true", help=f"print {what} as one JSON object")
@@ -252,6 +274,26 @@ come back with them:
   peeltap doctor -c peeltap.yaml --canary
 
 Exit codes:  0 nothing is wrong   1 something is   2 wrong use or configuration
+""",
+    ),
+    "setup": (
+        "Make the network that brings attackers to decoys, or take it back.",
+        _setup_options,
+        """\
+One file says what the host's network shall be. See first what would be done, as
+the commands that you would have typed; nothing is touched:
+
+  peeltap setup plan --topology host.yaml
+
+Then do it, all of it or nothing; again, it does nothing:
+
+  peeltap setup up --topology host.yaml
+
+  peeltap setup status --topology host.yaml
+
+  peeltap setup down --topology host.yaml
+
+Exit codes of status: 0 the host is as the file says, 1 it is not.
 """,
     ),
     "demo": (

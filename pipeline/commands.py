@@ -145,6 +145,29 @@ def doctor(asked: Namespace) -> int:
     return 1 if worst(findings) == "fail" else 0
 
 
+def setup(asked: Namespace) -> int:
+    """Run `peeltap setup`."""
+    from pipeline import setup as work
+    from pipeline import setup_view, topology_file
+
+    file = topology_file.load(asked.topology)
+    directory = Path(asked.state)
+    match asked.action:
+        case "plan":
+            outcome = work.examine(file, directory, cut_me_off=asked.yes_cut_me_off)
+        case "up":
+            outcome = work.up(file, directory, cut_me_off=asked.yes_cut_me_off)
+        case "down":
+            outcome = work.down(file, directory)
+        case _:
+            outcome = work.status(file, directory)
+    if asked.json:
+        print_json(outcome.as_dict(), sys.stdout)
+    elif not asked.quiet:
+        setup_view.write(asked.action, outcome, sys.stdout)
+    return 1 if asked.action == "status" and outcome.state != "up" else 0
+
+
 def print_json(value: dict[str, Any], stream: TextIO) -> None:
     """Write one indented JSON object."""
     import orjson

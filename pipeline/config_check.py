@@ -84,6 +84,15 @@ def beside(model: _M, directory: FilePath) -> _M:
     return model.model_copy(update={name: moved(value) for name, value in model})
 
 
+def explain(
+    error: ValidationError, data: dict[str, Any], root: type[BaseModel]
+) -> Iterator[tuple[Path, str]]:
+    """Give each of pydantic's findings on a file whose model is `root` a place and our words."""
+    for item in error.errors(include_url=False):
+        location = tuple(step for step in item["loc"] if step != "[key]")
+        yield _place(location, data), _words(item, root)
+
+
 def _explain(error: ValidationError, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
     """Give each of pydantic's findings a place and our words; then what only shows in the whole."""
     whole = False
@@ -110,15 +119,15 @@ def _place(location: tuple[int | str, ...], data: Any) -> Path:
     return tuple(path)
 
 
-def _words(item: Any) -> str:
+def _words(item: Any, root: type[BaseModel] = Whole) -> str:
     """Say one pydantic error as: what is wrong; what is allowed."""
     kind, value, context = item["type"], item["input"], item.get("ctx", {})
     location = item["loc"]
     match kind:
         case "extra_forbidden":
-            return _unknown_key(location)
+            return _unknown_key(location, root)
         case "missing":
-            return f"missing; {_REMEDIES.get(str(location[-1])) or _description(location)}"
+            return f"missing; {_REMEDIES.get(str(location[-1])) or _description(location, root)}"
         case "setting":
             return str(context["text"])
         case "value_error":
@@ -159,24 +168,26 @@ def _words(item: Any) -> str:
             return str(item["msg"])
 
 
-def _unknown_key(location: tuple[int | str, ...]) -> str:
+def _unknown_key(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
     key = str(location[-1])
-    model = _model_at(location[:-1])
+    model = _model_at(location[:-1], root)
     allowed = [field.alias or name for name, field in model.model_fields.items()] if model else []
     return f"unknown key{hint(key, allowed)}"
 
 
-def _description(location: tuple[int | str, ...]) -> str:
-    model = _model_at(location[:-1])
+def _description(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
+    model = _model_at(location[:-1], root)
     for name, field in model.model_fields.items() if model else ():
         if location[-1] in (name, field.alias):
             return str(field.description)
     return "it is needed"
 
 
-def _model_at(location: tuple[int | str, ...]) -> type[BaseModel] | None:
-    """Follow a location from `Whole` to the model that holds it."""
-    kind: Any = Whole
+def _model_at(
+    location: tuple[int | str, ...], root: type[BaseModel]
+) -> type[BaseModel] | None:
+    """Follow a location from the file's model to the one that holds it."""
+    kind: Any = root
     for step in location:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             fields = {field.alias or name: field for name, field in kind.model_fields.items()}

@@ -1,0 +1,82 @@
+"""What is wrong with a topology file that only shows when its parts are seen together."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+
+from diversion.setup.desired import MAX_MARKED, spread
+from diversion.setup.settings import TopologySettings
+from diversion.setup.things import Origin
+
+
+def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """Give (place, what is wrong; what helps) for each."""
+    yield from _networks(settings)
+    yield from _virtual(settings)
+
+
+def _networks(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """One address, and one network, is one interface's."""
+    seen: list[tuple[ipaddress.IPv4Interface | ipaddress.IPv6Interface, str]] = []
+    for name, bridge in settings.bridges.items():
+        for at, text in enumerate(bridge.addresses):
+            value = ipaddress.ip_interface(text)
+            for other, where in seen:
+                if value.version != other.version:
+                    continue
+                if value.ip == other.ip:
+                    what = f"{value.ip} is on {where} already; keep one"
+                elif where != name and value.network.overlaps(other.network):
+                    what = (
+                        f"{value.network} overlaps {other.network} on {where}; "
+                        "give each bridge a network of its own"
+                    )
+                else:
+                    continue
+                yield ("bridges", name, "addresses", at), what
+                break
+            seen.append((value, name))
+    ports: dict[str, str] = {}
+    for name, bridge in settings.bridges.items():
+        for at, port in enumerate(bridge.ports):
+            if port in ports:
+                yield (
+                    ("bridges", name, "ports", at),
+                    f"{port} is a port of {ports[port]} already; an interface has one bridge",
+                )
+            ports.setdefault(port, name)
+
+
+def _virtual(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    taken = {
+        str(ipaddress.ip_interface(text).ip): f"an address of {name}"
+        for name, bridge in settings.bridges.items()
+        for text in bridge.addresses
+    }
+    marked = 0
+    for at, virtual in enumerate(settings.virtual):
+        held = settings.bridges[virtual.on].addresses if virtual.on in settings.bridges else []
+        networks = [ipaddress.ip_interface(text).network for text in held]
+        for place, text in enumerate(virtual.addresses):
+            here: Origin = ("virtual", at, "addresses", place)
+            addresses = spread(text)
+            marked += len(addresses) if virtual.style != "direct" else 0
+            for address in addresses:
+                if address in taken:
+                    yield here, f"{address} is {taken[address]} already; take another"
+                    break
+                if networks and not any(ipaddress.ip_address(address) in one for one in networks):
+                    shown = ", ".join(map(str, networks))
+                    yield here, f"{address} is not in the network of {virtual.on}, {shown}"
+                    break
+            taken |= {address: f"virtual address {at + 1}" for address in addresses}
+        if virtual.on not in settings.bridges:
+            known = ", ".join(settings.bridges) or "none"
+            yield ("virtual", at, "on"), f"{virtual.on} is none of the file's bridges: {known}"
+    if marked > MAX_MARKED:
+        yield (
+            ("virtual",),
+            f"{marked} addresses with a MAC of their own; at most {MAX_MARKED} in one topology: "
+            "use the style direct for the rest",
+        )

@@ -1,0 +1,156 @@
+"""The setup stage's work: plan, up, down and status of one topology on this host."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from diversion.setup import SetupError, apply, journal, words
+from diversion.setup.desired import Backend, desired
+from diversion.setup.machine import Machine
+from diversion.setup.observed import Observed, observe
+from diversion.setup.plan import Action, Plan, PlanError, plan
+from diversion.setup.steps import Set, Step
+from diversion.setup.things import Desired
+from pipeline.errors import ConfigError, RunError
+from pipeline.topology_file import TopologyFile
+
+DIRECTORY: Final = Path("/var/lib/peeltap/setup")
+"""Where the journals are."""
+
+
+@dataclass
+class Outcome:
+    """What was done, or is to be done: each step as the commands that a person would have typed."""
+
+    topology: str
+    state: str
+    steps: list[list[str]] = field(default_factory=list)
+    left: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As `--json` prints it."""
+        told: dict[str, Any] = {
+            "topology": self.topology,
+            "state": self.state,
+            "steps": [{"commands": lines} for lines in self.steps],
+        }
+        return told | ({"left": self.left} if self.left else {})
+
+
+Watch = Callable[[Step], None]
+
+
+def backend(file: TopologyFile) -> Backend:
+    """The firewall's back end: the file's choice, or what this host has; RunError if neither."""
+    if file.settings.firewall is not None:
+        return file.settings.firewall
+    if shutil.which("nft") is not None:
+        return "nftables"
+    if shutil.which("iptables") is not None:
+        return "iptables"
+    raise RunError("this host has neither nft nor iptables; apt-get install nftables")
+
+
+def examine(file: TopologyFile, directory: Path, *, cut_me_off: bool = False) -> Outcome:
+    """Find the steps and touch nothing; ConfigError where the host stands in the way."""
+    with _Work(file, directory) as work:
+        found = work.plan(cut_me_off=cut_me_off)
+    state = "complete" if not found.actions else "changes"
+    return Outcome(file.settings.name, state, _commands(found))
+
+
+def up(
+    file: TopologyFile,
+    directory: Path,
+    *,
+    cut_me_off: bool = False,
+    watch: Watch = lambda step: None,
+) -> Outcome:
+    """Make the topology; RunError if a step failed, with all before it taken back."""
+    try:
+        with journal.only_one(directory), _Work(file, directory) as work:
+            found = work.plan(cut_me_off=cut_me_off)
+            apply.up(work.machine, found, work.journal, watch)
+    except SetupError as error:
+        raise RunError(str(error)) from error
+    return Outcome(file.settings.name, "up", _commands(found))
+
+
+def down(file: TopologyFile, directory: Path, *, watch: Watch = lambda step: None) -> Outcome:
+    """Take back everything that the topology's journal has."""
+    done: list[Step] = []
+
+    def both(step: Step) -> None:
+        done.append(step)
+        watch(step)
+
+    try:
+        with journal.only_one(directory), _Work(file, directory) as work:
+            left = apply.down(work.machine, work.journal, both)
+    except SetupError as error:
+        raise RunError(str(error)) from error
+    if left:
+        raise RunError(f"{len(left)} steps could not be taken back: {left[0]}")
+    return Outcome(file.settings.name, "down", [words.commands(step) for step in done])
+
+
+def status(file: TopologyFile, directory: Path) -> Outcome:
+    """Compare the host with the file: `up`, `down`, or `drift` with the steps back to it."""
+    with _Work(file, directory) as work:
+        recorded = bool(work.journal.entries or work.journal.found)
+        try:
+            found = work.plan(cut_me_off=True)
+        except ConfigError as error:
+            return Outcome(file.settings.name, "drift", left=error.lines)
+        if not recorded:
+            return Outcome(file.settings.name, "down")
+    state = "drift" if found.actions else "up"
+    return Outcome(file.settings.name, state, _commands(found))
+
+
+class _Work:
+    """A topology, the kernel and the journal, for as long as one command takes."""
+
+    def __init__(self, file: TopologyFile, directory: Path) -> None:
+        self.file = file
+        self.machine = Machine(file.settings.name)
+        self.directory = directory
+
+    def __enter__(self) -> _Work:
+        try:
+            self.journal = journal.load(self.directory, self.file.settings.name)
+        except SetupError as error:
+            raise RunError(str(error)) from error
+        self.machine.__enter__()
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.machine.__exit__(*error)
+
+    def plan(self, *, cut_me_off: bool) -> Plan:
+        wanted = desired(self.file.settings, backend(self.file))
+        try:
+            seen = self.look(wanted)
+            return plan(
+                wanted, seen, self.journal.entries, self.journal.seen, cut_me_off=cut_me_off
+            )
+        except PlanError as error:
+            raise self.file.error(error.problems) from None
+        except SetupError as error:
+            raise RunError(str(error)) from error
+
+    def look(self, wanted: list[Desired]) -> Observed:
+        settings = [one.step.setting for one in self.journal.entries.values() if isinstance(one.step, Set)]
+        return observe(self.machine, wanted, settings)
+
+
+def _commands(found: Plan) -> list[list[str]]:
+    return [_lines(action) for action in found.actions]
+
+
+def _lines(action: Action) -> list[str]:
+    return words.commands(action.step)
