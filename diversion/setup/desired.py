@@ -43,10 +43,10 @@ RULE_PRIORITY: Final = 20_000
 MAX_MARKED: Final = 255
 """How many virtual addresses with a MAC of their own one topology can have."""
 
-# Both ends of every link between this host and the namespace of a virtual address. They mean
-# something only on that link (RFC 3927), so that all can have the same.
-_TRANSIT_HOST: Final = "169.254.80.1"
-_TRANSIT_SPACE: Final = "169.254.80.2"
+# The links between this host and namespaces have link-local addresses (RFC 3927): 80 blocks of 256
+# pairs, one block a topology. They end below 169.254.169.254, where clouds serve metadata.
+_TRANSIT: Final = int(ipaddress.IPv4Address("169.254.2.0"))
+_TRANSIT_BLOCKS: Final = 80
 
 
 def desired(settings: TopologySettings, backend: Backend) -> list[Desired]:
@@ -104,6 +104,12 @@ class _Building:
         self.marked += 1
         return 0x50000000 | (zlib.crc32(self.settings.name.encode()) & 0xFFFF) << 8 | self.marked
 
+    def transit(self, number: int) -> tuple[str, str]:
+        """The addresses of this host and of a namespace on the link between them (RFC 3021)."""
+        block = zlib.crc32(self.settings.name.encode()) % _TRANSIT_BLOCKS
+        first = _TRANSIT + block * 512 + (number & 0xFF) * 2
+        return str(ipaddress.IPv4Address(first)), str(ipaddress.IPv4Address(first + 1))
+
     def up(self, namespace: str, link: str, origin: Origin) -> None:
         """An interface goes up when everything stands."""
         self.last.append(Wanted(LinkSetting(namespace, link, "up", origin), True))
@@ -128,15 +134,23 @@ class _Building:
 
     def _macvlan(self, virtual: VirtualSettings, address: str, origin: Origin) -> None:
         name = short("pv", address)
-        self.told.append(Link("", name, "macvlan", parent=virtual.on, origin=origin))
+        mac = stable_mac(address)
+        self.told.append(Link("", name, "macvlan", parent=virtual.on, mac=mac, origin=origin))
         # Each address is to be found at its own MAC only, and at no other.
         for link in (virtual.on, name):
             self.told.append(Wanted(Sysctl("", f"ipv4/conf/{link}/arp_ignore", origin), "1"))
-        self.told.append(Wanted(Sysctl("", f"ipv4/conf/{name}/arp_announce", origin), "2"))
+            self.told.append(Wanted(Sysctl("", f"ipv4/conf/{link}/arp_announce", origin), "2"))
         self.told.append(Wanted(Sysctl("", f"ipv4/conf/{name}/rp_filter", origin), "2"))
         self.told.append(Address("", name, f"{address}/32", network=False, origin=origin))
         self.up("", name, origin)
-        mark = self._answers_leave_by(name, origin)
+        # Not by interface: where bridges call iptables (bridge-nf-call-iptables), the destination is
+        # rewritten before the frame has left the bridge.
+        mark = self._answers_leave_by(Match(destination=address), origin)
+        # What this host itself says for the address: a refused port's RST, an echo.
+        priority = RULE_PRIORITY + (mark & 0xFF)
+        self.told.append(
+            PolicyRule("", priority, mark, source=f"{address}/32", origin=origin)
+        )
         for network in self._networks(virtual.on):
             self.last.append(Route("", network, name, table=mark, origin=origin))
         if virtual.gateway is not None:
@@ -148,37 +162,43 @@ class _Building:
     def _own_namespace(self, virtual: VirtualSettings, address: str, origin: Origin) -> None:
         space = f"vip-{address}"
         port, transit = short("pp", address), short("pt", address)
+        mark = self._answers_leave_by(Match(arriving=transit), origin)
+        ours, theirs = self.transit(mark)
         lengths = [ipaddress.ip_network(one).prefixlen for one in self._networks(virtual.on)]
         self.told += [
             Namespace(space, origin),
-            Link("", port, "veth", peer="eth0", peer_namespace=space, origin=origin),
+            Link(
+                "",
+                port,
+                "veth",
+                peer="eth0",
+                peer_namespace=space,
+                peer_mac=stable_mac(address),
+                origin=origin,
+            ),
             Wanted(LinkSetting("", port, "master", origin), virtual.on),
             Link("", transit, "veth", peer="host", peer_namespace=space, origin=origin),
             *_forwarding(space, self.backend, origin, policy=False),
             Wanted(Sysctl("", f"ipv4/conf/{transit}/rp_filter", origin), "2"),
             Address(space, "eth0", f"{address}/{max(lengths, default=24)}", origin=origin),
-            Address("", transit, f"{_TRANSIT_HOST}/32", network=False, origin=origin),
-            Address(space, "host", f"{_TRANSIT_SPACE}/32", network=False, origin=origin),
+            Address("", transit, f"{ours}/31", origin=origin),
+            Address(space, "host", f"{theirs}/31", origin=origin),
         ]
         for namespace, link in (("", port), ("", transit), (space, "eth0"), (space, "host")):
             self.up(namespace, link, origin)
-        way = Route(space, f"{virtual.to}/32", "host", via=_TRANSIT_HOST, onlink=True, origin=origin)
-        self.last.append(way)
+        self.last.append(Route(space, f"{virtual.to}/32", "host", via=ours, origin=origin))
         if virtual.gateway is not None:
             self.last.append(
                 Route(space, "0.0.0.0/0", "eth0", via=virtual.gateway, onlink=True, origin=origin)
             )
         self.rules.setdefault(space, []).extend(_dnat(virtual, address))
-        mark = self._answers_leave_by(transit, origin)
-        self.last.append(
-            Route("", "0.0.0.0/0", transit, via=_TRANSIT_SPACE, table=mark, onlink=True, origin=origin)
-        )
+        self.last.append(Route("", "0.0.0.0/0", transit, via=theirs, table=mark, origin=origin))
 
-    def _answers_leave_by(self, link: str, origin: Origin) -> int:
-        """Answers on connections that came in by `link` are routed by the table that is returned."""
+    def _answers_leave_by(self, came: Match, origin: Origin) -> int:
+        """Answers on connections whose packets match are routed by the table that is returned."""
         mark = self.mark()
         rules = self.rules.setdefault("", [])
-        rules.append(Rule("mark", Match(arriving=link), "keep-mark", number=mark))
+        rules.append(Rule("mark", came, "keep-mark", number=mark))
         rules.append(Rule("mark", Match(reply=True, connection_mark=mark), "give-mark"))
         rule = PolicyRule("", RULE_PRIORITY + (mark & 0xFF), mark, mark=mark, origin=origin)
         self.told.append(rule)
@@ -288,6 +308,11 @@ def spread(text: str) -> list[str]:
     first, dash, last = text.partition("-")
     low, high = (int(ipaddress.IPv4Address(one)) for one in (first, last if dash else first))
     return [str(ipaddress.IPv4Address(one)) for one in range(low, high + 1)]
+
+
+def stable_mac(address: str) -> str:
+    """A locally administered MAC that an address keeps: neighbours remember it over a restart."""
+    return ":".join(f"{one:02x}" for one in (0x02, 0x50, *ipaddress.IPv4Address(address).packed))
 
 
 def short(prefix: str, address: str) -> str:

@@ -105,12 +105,16 @@ def link_mark(machine: Machine, link: Link) -> str:
 
 def _add_link(machine: Machine, link: Link) -> None:
     told: dict[str, Any] = {"ifname": link.name, "kind": link.kind}
+    if link.mac:
+        told["address"] = link.mac
     home = link.namespace
     opened = -1
     try:
         match link.kind:
             case "veth":
                 peer: dict[str, Any] = {"ifname": link.peer}
+                if link.peer_mac:
+                    peer["address"] = link.peer_mac
                 if link.peer_namespace != link.namespace:
                     opened = _open_namespace(link.peer_namespace)
                     peer["net_ns_fd"] = opened
@@ -263,6 +267,9 @@ def _rule(thing: PolicyRule) -> dict[str, Any]:
         told |= {"fwmark": thing.mark, "fwmask": thing.mask}
     if thing.arriving:
         told["iifname"] = thing.arriving
+    if thing.source:
+        address, _, length = thing.source.partition("/")
+        told |= {"src": address, "src_len": int(length)}
     return told
 
 

@@ -172,6 +172,7 @@ def _route(namespace: str, message: Any, names: dict[int, str]) -> Route | None:
 
 def _rule(namespace: str, message: Any) -> PolicyRule:
     mark = message.get_attr("FRA_FWMARK")
+    source = message.get_attr("FRA_SRC")
     return PolicyRule(
         namespace,
         message.get_attr("FRA_PRIORITY") or 0,
@@ -179,6 +180,7 @@ def _rule(namespace: str, message: Any) -> PolicyRule:
         mark=mark,
         mask=message.get_attr("FRA_FWMASK") or 0xFFFFFFFF,
         arriving=message.get_attr("FRA_IIFNAME") or "",
+        source=f"{source}/{message['src_len']}" if source else "",
     )
 
 

@@ -145,7 +145,12 @@ class _Work:
             same = entry is not None and entry.step == Make(thing)
             if same and self.seen.get(thing.key) == seen:
                 return "there"
-            return f"there are firewall rules called {thing.name} already; take another name"
+            if entry is not None:
+                return "differs"
+            return (
+                f"there are firewall rules called peeltap-{thing.name} already, and no journal of "
+                "them; run down, which goes by the owner marks then"
+            )
         found = self.observed.things.get(thing.key)
         return "absent" if found is None else difference(thing, found) or "there"
 

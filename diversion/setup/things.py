@@ -62,6 +62,9 @@ class Link:
     local: str = ""
     remote: str = ""
     learning: bool = True
+    # Hardware addresses of the link and of its peer; the kernel's choice where empty.
+    mac: str = ""
+    peer_mac: str = ""
     origin: Origin = field(default=(), compare=False)
 
     @property
@@ -132,7 +135,7 @@ class Route:
 
 @dataclass(frozen=True)
 class PolicyRule:
-    """Look `table` up for packets with the mark `mark`, or that arrive on `arriving`."""
+    """Look `table` up for packets with the mark `mark`, from `source`, arriving on `arriving`."""
 
     namespace: str
     priority: int
@@ -140,11 +143,13 @@ class PolicyRule:
     mark: int | None = None
     mask: int = 0xFFFFFFFF
     arriving: str = ""
+    source: str = ""
     origin: Origin = field(default=(), compare=False)
 
     @property
     def key(self) -> Key:
-        return ("rule", self.namespace, str(self.priority), str(self.mark), self.arriving)
+        asked = (str(self.priority), str(self.mark), self.arriving, self.source)
+        return ("rule", self.namespace, *asked)
 
     @property
     def stands_on(self) -> tuple[Key, ...]:

@@ -92,10 +92,12 @@ def _within(namespace: str, command: str) -> str:
 
 def _link(link: Link) -> str:
     begin = f"{_ip(link.namespace)} link add {link.name}"
+    begin += f" address {link.mac}" if link.mac else ""
     match link.kind:
         case "veth":
             netns = f" netns {link.peer_namespace}" if link.peer_namespace else ""
-            return f"{begin} type veth peer name {link.peer}{netns}"
+            mac = f" address {link.peer_mac}" if link.peer_mac else ""
+            return f"{begin} type veth peer name {link.peer}{mac}{netns}"
         case "macvlan":
             return f"{begin} link {link.parent} type macvlan mode bridge"
         case "vlan":
@@ -132,6 +134,7 @@ def _route(route: Route) -> str:
 
 def _rule(rule: PolicyRule) -> str:
     words = ["priority", str(rule.priority)]
+    words += ["from", rule.source] if rule.source else []
     if rule.mark is not None:
         mask = "" if rule.mask == 0xFFFFFFFF else f"/{rule.mask:#x}"
         words += ["fwmark", f"{rule.mark:#x}{mask}"]

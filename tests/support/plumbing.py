@@ -1,0 +1,87 @@
+"""A host, an attacker and VMs in namespaces, for the setup stage to join.
+
+    attacker eth0 ── eth0 host vm0 ── eth0 vm0
+                          host vm1 ── eth0 vm1
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fixtures.netns import Lab, Namespace
+
+ROOT = Path(__file__).parents[2]
+ATTACKER = "203.0.113.200"
+VMS = ("172.16.23.2", "172.16.23.3")
+
+
+@dataclass
+class Host:
+    """The namespaces, and the setup stage inside the host's."""
+
+    lab: Lab
+    host: Namespace
+    attacker: Namespace
+    vms: list[Namespace]
+
+    def setup(self, command: str, topology: Path) -> dict[str, Any]:
+        """Run a command of `tests.support.setup_inside`; what it printed."""
+        argv = [
+            "env",
+            f"--chdir={ROOT}",
+            sys.executable,
+            "-m",
+            "tests.support.setup_inside",
+            command,
+            str(topology),
+            str(self.lab.directory / topology.stem),
+        ]
+        told: dict[str, Any] = json.loads(self.host.run(argv, timeout=200))
+        return told
+
+    def written(self, name: str, text: str) -> Path:
+        """A topology file of the test's own."""
+        path = self.lab.directory / name
+        path.write_text(text)
+        return path
+
+    def serve(self, namespace: Namespace, *ports: int) -> None:
+        """Start a service that answers with its peer's address."""
+        argv = ["env", f"--chdir={ROOT}", sys.executable, "-m", "tests.support.peer_server"]
+        namespace.spawn([*argv, *map(str, ports)], log="peers.log")
+        namespace.wait_listening(*ports)
+
+    def ask(self, client: Namespace, address: str, port: int, *options: str) -> str:
+        """What a service says when it is connected to; empty where nobody answers."""
+        argv = ["nc", "-w", "3", *options, address, str(port)]
+        return client.run(argv, ok=(0, 1)).decode().strip()
+
+
+@contextmanager
+def plumbed(vms: int = 1) -> Iterator[Host]:
+    """A host with nothing on it, joined to an attacker and to VMs."""
+    with Lab() as lab:
+        host, attacker = lab.namespace("host"), lab.namespace("attacker")
+        lab.connect((host, "eth0", ()), (attacker, "eth0", [f"{ATTACKER}/24"]))
+        machines = []
+        for at in range(vms):
+            machines.append(lab.namespace(f"vm{at}"))
+            lab.connect((host, f"vm{at}", ()), (machines[at], "eth0", [f"{VMS[at]}/24"]))
+            lab.route(machines[at], "0.0.0.0/0", interface="eth0", via="172.16.23.1")
+        yield Host(lab, host, attacker, machines)
+
+
+def with_backend(topology: Path, backend: str) -> str:
+    """The text of an example, with the firewall's back end named."""
+    return f"firewall: {backend}\n{topology.read_text()}"
+
+
+def flat(steps: Sequence[Sequence[str]]) -> list[str]:
+    """The commands of all steps in one list."""
+    return [line for lines in steps for line in lines]
