@@ -5,7 +5,8 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator
 
-from diversion.setup.desired import MAX_MARKED, spread
+from diversion.setup.desired import MAX_MARKED
+from diversion.setup.names import spread
 from diversion.setup.settings import TopologySettings
 from diversion.setup.things import Origin
 

@@ -11,7 +11,9 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
+from diversion.setup import segments
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
+from diversion.setup.names import short, spread, stable_mac
 from diversion.setup.settings import (
     BridgeSettings,
     Gateway1Settings,
@@ -51,7 +53,7 @@ _TRANSIT_BLOCKS: Final = 80
 
 def desired(settings: TopologySettings, backend: Backend) -> list[Desired]:
     """Everything that the file asks for, each once."""
-    building = _Building(settings, backend)
+    building = Building(settings, backend)
     building.build()
     once: dict[Key, Desired] = {}
     for one in building.told:
@@ -59,7 +61,7 @@ def desired(settings: TopologySettings, backend: Backend) -> list[Desired]:
     return list(once.values())
 
 
-class _Building:
+class Building:
     """The topology as it grows, and the firewall's rules of each namespace."""
 
     def __init__(self, settings: TopologySettings, backend: Backend) -> None:
@@ -74,9 +76,9 @@ class _Building:
 
     def build(self) -> None:
         settings = self.settings
-        forwards = bool(settings.virtual or settings.gateway2)
+        forwards = bool(settings.virtual or settings.gateway2 or settings.tunnels)
         if forwards:
-            self.told += _forwarding("", self.backend, ("virtual",))
+            self.told += forwarding("", self.backend, ("virtual",))
         for name, bridge in settings.bridges.items():
             self.told += _bridge(name, bridge, ("bridges", name))
         for at, virtual in enumerate(settings.virtual):
@@ -85,6 +87,7 @@ class _Building:
             self.rules.setdefault("", []).extend(_gateway1(settings.gateway1))
         for at, gateway2 in enumerate(settings.gateway2):
             self._gateway2(gateway2, ("gateway2", at))
+        segments.add(self)
         if settings.tap is not None:
             self._tap(settings.tap, ("tap",))
         for link, offloads in settings.offloads.items():
@@ -178,7 +181,7 @@ class _Building:
             ),
             Wanted(LinkSetting("", port, "master", origin), virtual.on),
             Link("", transit, "veth", peer="host", peer_namespace=space, origin=origin),
-            *_forwarding(space, self.backend, origin, policy=False),
+            *forwarding(space, self.backend, origin, policy=False),
             Wanted(Sysctl("", f"ipv4/conf/{transit}/rp_filter", origin), "2"),
             Address(space, "eth0", f"{address}/{max(lengths, default=24)}", origin=origin),
             Address("", transit, f"{ours}/31", origin=origin),
@@ -218,7 +221,7 @@ class _Building:
         ip(7), IP_TRANSPARENT; Documentation/networking/tproxy.rst in the kernel.
         """
         space = gateway2.namespace or ""
-        self.told += _forwarding(space, self.backend, origin)
+        self.told += forwarding(space, self.backend, origin)
         address, _, port = gateway2.listen.partition(":")
         here = self.rules.setdefault(space, [])
         for network in gateway2.gateway1:
@@ -251,7 +254,7 @@ class _Building:
 # --- Parts ----------------------------------------------------------------------------------------
 
 
-def _forwarding(
+def forwarding(
     namespace: str, backend: Backend, origin: Origin, *, policy: bool = True
 ) -> Iterator[Desired]:
     # The kernel changes the one when the other is switched; named first, it is given back last.
@@ -301,20 +304,3 @@ def _dnat(virtual: VirtualSettings, address: str) -> Iterator[Rule]:
 def _chunks(values: Sequence[str], size: int) -> Iterable[Sequence[str]]:
     """Parts of at most `size`: iptables' multiport takes 15 ports, and counts a range twice."""
     return (values[at : at + size] for at in range(0, len(values), size))
-
-
-def spread(text: str) -> list[str]:
-    """The addresses of `192.0.2.10-192.0.2.20`, or of `192.0.2.10`."""
-    first, dash, last = text.partition("-")
-    low, high = (int(ipaddress.IPv4Address(one)) for one in (first, last if dash else first))
-    return [str(ipaddress.IPv4Address(one)) for one in range(low, high + 1)]
-
-
-def stable_mac(address: str) -> str:
-    """A locally administered MAC that an address keeps: neighbours remember it over a restart."""
-    return ":".join(f"{one:02x}" for one in (0x02, 0x50, *ipaddress.IPv4Address(address).packed))
-
-
-def short(prefix: str, address: str) -> str:
-    """A name for an interface that belongs to an address: 10 characters."""
-    return f"{prefix}{int(ipaddress.IPv4Address(address)):08x}"

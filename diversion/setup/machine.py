@@ -15,6 +15,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -95,10 +96,11 @@ class Machine:
 
     def link_index(self, namespace: str, name: str) -> int:
         """The index of an interface; OSError (ENODEV) if there is none."""
-        found = self.netlink(namespace).link_lookup(ifname=name)
-        if not found:
-            raise OSError(errno.ENODEV, f"there is no interface {name}")
-        return int(found[0])
+        with self.entered(namespace):
+            try:
+                return socket.if_nametoindex(name)
+            except OSError:
+                raise OSError(errno.ENODEV, f"there is no interface {name}") from None
 
     # --- Things -----------------------------------------------------------------------------------
 
@@ -135,9 +137,9 @@ class Machine:
         except OSError:
             path.unlink()
             raise
-        socket = self.netlink(name)
-        socket.link("set", index=1, ifalias=self.mark)
-        socket.link("set", index=1, state="up")
+        inside = self.netlink(name)
+        inside.link("set", index=1, ifalias=self.mark)
+        inside.link("set", index=1, state="up")
 
     def _remove_namespace(self, name: str) -> None:
         if opened := self._sockets.pop(name, None):

@@ -47,6 +47,15 @@ def _namespace_name(text: str) -> str:
     return text
 
 
+def _segment_name(text: str) -> str:
+    # With what is put in front it is an interface's name.
+    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,9}", text):
+        raise ValueError(
+            f"{text!r} cannot be a name here; allowed: up to 10 small letters, digits and -"
+        )
+    return text
+
+
 def _address(text: str) -> str:
     try:
         return str(ipaddress.IPv4Address(text))
@@ -112,6 +121,12 @@ def _port(value: Any) -> Any:
     if high < low:
         raise ValueError(f"the port range {ports!r} runs backwards; write {high}-{low}")
     return f"{protocol or 'tcp'}/{low}-{high}" if dash else f"{protocol or 'tcp'}/{low}"
+
+
+def _tcp(port: str) -> str:
+    if not port.startswith("tcp/"):
+        raise ValueError(f"{port!r}: the agent accepts TCP only; allowed: 80, 8000-8010")
+    return port
 
 
 TopologyName = Annotated[str, AfterValidator(_topology_name)]
@@ -211,6 +226,89 @@ class Gateway2Settings(_Model):
     )
 
 
+class CommunicationSettings(_Model):
+    """The host's own address on a VLAN of a trunk: where the agent talks to gateway1 from."""
+
+    on: InterfaceName = Field(description="the bridge that has the trunk port")
+    vlan: int = Field(ge=1, le=4094, description="the VLAN's id")
+    address: InterfaceAddress = Field(description="the address, with its prefix length")
+
+
+class AdvertiseSettings(_Model):
+    """Addresses, and the ports that each of them shows."""
+
+    addresses: list[AddressRange] = Field(
+        min_length=1, description="192.0.2.10, or a range 192.0.2.10-192.0.2.20"
+    )
+    ports: list[Annotated[Port, AfterValidator(_tcp)]] = Field(
+        min_length=1, description="80, 8000-8010"
+    )
+
+
+class SegmentSettings(_Model):
+    """A network segment behind a bridge's port, in a namespace of its own, served by the agent."""
+
+    name: Annotated[str, AfterValidator(_segment_name)] = Field(
+        description="what it is called; its namespace is seg-NAME"
+    )
+    on: InterfaceName = Field(description="the bridge that leads to it")
+    vlan: int | None = Field(
+        default=None, ge=1, le=4094, description="its VLAN's id; untagged without it"
+    )
+    network: Network = Field(description="the segment's network")
+    addresses: list[AddressRange] = Field(
+        default=[], description="addresses of the agent's own: single ones, or ranges"
+    )
+    held: list[Network] = Field(
+        default=[], description="whole prefixes that are all the agent's own, by one route each"
+    )
+    gateway: IPv4 | None = Field(default=None, description="the segment's router")
+    advertise: list[AdvertiseSettings] = Field(
+        default=[], description="which of these addresses show which ports"
+    )
+    listener: Endpoint = Field(
+        default="127.0.0.1:7000", description="where the agent accepts them all: address:port"
+    )
+
+
+class LegSettings(_Model):
+    """One interface of a router."""
+
+    on: InterfaceName = Field(description="the bridge that it is a port of")
+    addresses: list[InterfaceAddress] = Field(
+        min_length=1, description="its addresses, with prefix lengths"
+    )
+
+
+class RouterSettings(_Model):
+    """A namespace that forwards between bridges, so that what is behind it looks like a VM."""
+
+    name: Annotated[str, AfterValidator(_segment_name)] = Field(
+        description="what it, and its namespace, is called"
+    )
+    legs: list[LegSettings] = Field(min_length=1, description="its interfaces, eth0 and on")
+    routes: list[RouteSettings] = Field(default=[], description="routes through neighbours")
+
+
+class TunnelSettings(_Model):
+    """A tunnel to another host, and what is behind it."""
+
+    kind: Literal["ipip", "gre", "vxlan"] = Field(description="what it is made of")
+    local: IPv4 = Field(description="this host's address on the network between")
+    remote: IPv4 = Field(description="the other host's")
+    vni: int | None = Field(default=None, ge=1, le=0xFFFFFF, description="of a vxlan: its number")
+    address: InterfaceAddress = Field(description="this host's address inside the tunnel")
+    routes: list[RouteSettings] = Field(
+        default=[], description="networks behind the other host, through its address inside"
+    )
+
+    @model_validator(mode="after")
+    def _number(self) -> Self:
+        if (self.kind == "vxlan") != (self.vni is not None):
+            raise ValueError("vni is needed for a vxlan, and has no meaning for another tunnel")
+        return self
+
+
 class TopologySettings(_Model):
     """The whole file."""
 
@@ -227,6 +325,18 @@ class TopologySettings(_Model):
     )
     gateway2: list[Gateway2Settings] = Field(
         default=[], description="what each gateway2 on this host needs"
+    )
+    communication: list[CommunicationSettings] = Field(
+        default=[], description="the host's own addresses on VLANs of trunks"
+    )
+    segments: list[SegmentSettings] = Field(
+        default=[], description="network segments that the agent serves"
+    )
+    routers: list[RouterSettings] = Field(
+        default=[], description="namespaces that forward between bridges"
+    )
+    tunnels: dict[InterfaceName, TunnelSettings] = Field(
+        default={}, description="tunnels to other hosts, by the interface's name"
     )
     tap: TapSettings | None = Field(default=None, description="the analysis tap")
     offloads: dict[InterfaceName, OffloadSettings] = Field(

@@ -89,7 +89,7 @@ def fingerprint(run: Runner, namespace: str, name: str) -> str | None:
     for one in sorted(names):
         if one.startswith(_set_prefix(name, namespace)):
             found = True
-            saved = run(namespace, ["ipset", "-sorted", "save", one])
+            saved = run(namespace, ["ipset", "save", one])
             digest.update("\n".join(sorted(saved.splitlines())).encode())
     return digest.hexdigest() if found else None
 
@@ -188,10 +188,15 @@ def _room(one: AddressSet) -> int:
     return max(65536, len(one.members))
 
 
+def _buckets(one: AddressSet) -> int:
+    """The next power of two: a set that grows while it is filled is copied each time."""
+    return max(1024, 1 << (len(one.members) - 1).bit_length())
+
+
 def _set_lines(ruleset: Ruleset) -> Iterator[str]:
     for one in ruleset.sets:
         name = set_name(ruleset, one)
-        yield f"create {name} hash:ip,port family inet maxelem {_room(one)}\n"
+        yield f"create {name} hash:ip,port family inet hashsize {_buckets(one)} maxelem {_room(one)}\n"
         for member in one.members:
             yield f"add {name} {member}\n"
 

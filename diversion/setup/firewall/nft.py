@@ -219,6 +219,7 @@ def _objects(ruleset: Ruleset) -> list[dict[str, Any]]:
 
 
 def _ingress(where: dict[str, str], rules: list[Rule]) -> dict[str, Any]:
+    # The policy says it as well as the rule: the service looks for a chain that drops.
     [device] = {rule.match.arriving for rule in rules}
     chain = _CHAINS["ingress"]
     return {
@@ -228,7 +229,7 @@ def _ingress(where: dict[str, str], rules: list[Rule]) -> dict[str, Any]:
         "hook": chain.hook,
         "prio": chain.priority,
         "dev": device,
-        "policy": "accept",
+        "policy": "drop",
     }
 
 
@@ -267,12 +268,11 @@ def _chain_name(rule: Rule) -> str:
 
 def _chain_text(hook: Hook, rules: list[Rule]) -> str:
     chain = _CHAINS[hook]
-    device = ""
+    device = policy = ""
     if hook == "ingress":
-        device = f" device {rules[0].match.arriving}"
-    return (
-        f"{hook} '{{ type {chain.kind} hook {chain.hook}{device} priority {chain.priority} ; }}'"
-    )
+        device, policy = f" device {rules[0].match.arriving}", " policy drop ;"
+    where = f"type {chain.kind} hook {chain.hook}{device} priority {chain.priority} ;"
+    return f"{hook} '{{ {where}{policy} }}'"
 
 
 # --- How a rule is written ------------------------------------------------------------------------

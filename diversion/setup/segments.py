@@ -1,0 +1,157 @@
+"""Segments that the agent serves, routers that make namespaces look like VMs, tunnels between hosts.
+
+    trunk port ── bridge ── ps-NAME ══ eth0 [seg-NAME] vlanN: addresses, held prefixes
+                                                 DNAT of what is advertised ──> the agent's listener
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import TYPE_CHECKING
+
+from diversion.setup.firewall.rules import AddressSet, Match, Rule
+from diversion.setup.names import spread, spread_ports, stable_mac
+from diversion.setup.settings import (
+    RouterSettings,
+    SegmentSettings,
+    TunnelSettings,
+)
+from diversion.setup.things import (
+    Address,
+    Link,
+    LinkSetting,
+    Namespace,
+    Origin,
+    Route,
+    Sysctl,
+    Wanted,
+)
+
+if TYPE_CHECKING:
+    from diversion.setup.desired import Building
+
+SET = "advert"
+
+
+def add(building: Building) -> None:
+    """Add what the file says of communication interfaces, segments, routers and tunnels."""
+    for at, one in enumerate(building.settings.communication):
+        origin: Origin = ("communication", at)
+        name = f"{one.on}.{one.vlan}"
+        building.told += [
+            Link("", name, "vlan", parent=one.on, number=one.vlan, origin=origin),
+            Address("", name, one.address, origin=(*origin, "address")),
+        ]
+        building.up("", name, origin)
+    for at, segment in enumerate(building.settings.segments):
+        _segment(building, segment, ("segments", at))
+    for at, router in enumerate(building.settings.routers):
+        _router(building, router, ("routers", at))
+    for link, tunnel in building.settings.tunnels.items():
+        _tunnel(building, link, tunnel, ("tunnels", link))
+
+
+def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> None:
+    space, port = f"seg-{segment.name}", f"ps-{segment.name}"
+    inside = "eth0"
+    building.told += [
+        Namespace(space, origin),
+        Link("", port, "veth", peer=inside, peer_namespace=space, origin=origin),
+        Wanted(LinkSetting("", port, "master", origin), segment.on),
+    ]
+    building.up("", port, origin)
+    building.up(space, inside, origin)
+    if segment.vlan is not None:
+        here = (*origin, "vlan")
+        vlan = f"vlan{segment.vlan}"
+        building.told.append(
+            Link(space, vlan, "vlan", parent=inside, number=segment.vlan, origin=here)
+        )
+        inside = vlan
+        building.up(space, inside, here)
+    length = ipaddress.ip_network(segment.network).prefixlen
+    own = [address for text in segment.addresses for address in spread(text)]
+    building.told += [
+        Address(space, inside, f"{address}/{length}", origin=(*origin, "addresses"))
+        for address in own
+    ]
+    if not own:
+        # Without an address of its own the segment still is its interface's network.
+        building.last.append(Route(space, segment.network, inside, origin=(*origin, "network")))
+    for at, network in enumerate(segment.held):
+        # In the main table, so that the router's own, longer route in it goes before.
+        here = (*origin, "held", at)
+        building.told.append(Route(space, network, "lo", local=True, origin=here))
+    if segment.gateway is not None:
+        here = (*origin, "gateway")
+        building.last += [
+            Route(space, f"{segment.gateway}/32", inside, origin=here),
+            Route(space, "0.0.0.0/0", inside, via=segment.gateway, onlink=True, origin=here),
+        ]
+    if segment.advertise:
+        _advertise(building, segment, space, inside, origin)
+
+
+def _advertise(
+    building: Building, segment: SegmentSettings, space: str, inside: str, origin: Origin
+) -> None:
+    """One set and one rule, however many addresses and ports there are."""
+    members = dict.fromkeys(
+        f"{address},{port}"
+        for one in segment.advertise
+        for text in one.addresses
+        for address in spread(text)
+        for ports in one.ports
+        for port in spread_ports(ports)
+    )
+    building.sets.setdefault(space, []).append(AddressSet(SET, tuple(members)))
+    match = Match(arriving=inside, protocol="tcp", advertised=SET)
+    building.rules.setdefault(space, []).append(Rule("dnat", match, "dnat", segment.listener))
+    # The listener is on loopback, where nobody else can connect to it.
+    building.told.append(Wanted(Sysctl(space, f"ipv4/conf/{inside}/route_localnet", origin), "1"))
+
+
+def _router(building: Building, router: RouterSettings, origin: Origin) -> None:
+    from diversion.setup.desired import forwarding
+
+    space = router.name
+    building.told.append(Namespace(space, origin))
+    building.told += forwarding(space, building.backend, origin, policy=False)
+    legs = []
+    for at, leg in enumerate(router.legs):
+        here = (*origin, "legs", at)
+        port, inside = f"pr{at}-{router.name}", f"eth{at}"
+        first = ipaddress.ip_interface(leg.addresses[0])
+        mac = stable_mac(str(first.ip)) if first.version == 4 else ""
+        building.told += [
+            Link("", port, "veth", peer=inside, peer_namespace=space, peer_mac=mac, origin=here),
+            Wanted(LinkSetting("", port, "master", here), leg.on),
+            *(Address(space, inside, one, origin=here) for one in leg.addresses),
+        ]
+        legs += [(ipaddress.ip_interface(one).network, inside) for one in leg.addresses]
+        building.up("", port, here)
+        building.up(space, inside, here)
+    for at, route in enumerate(router.routes):
+        via = ipaddress.ip_address(route.via)
+        way = next((inside for network, inside in legs if via in network), "eth0")
+        origin_here = (*origin, "routes", at)
+        building.last.append(Route(space, route.to, way, via=route.via, origin=origin_here))
+
+
+def _tunnel(building: Building, name: str, tunnel: TunnelSettings, origin: Origin) -> None:
+    building.told += [
+        Link(
+            "",
+            name,
+            tunnel.kind,
+            number=tunnel.vni,
+            local=tunnel.local,
+            remote=tunnel.remote,
+            origin=origin,
+        ),
+        Address("", name, tunnel.address, origin=(*origin, "address")),
+    ]
+    building.up("", name, origin)
+    for at, route in enumerate(tunnel.routes):
+        here = (*origin, "routes", at)
+        building.last.append(Route("", route.to, name, via=route.via, origin=here))
