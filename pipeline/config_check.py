@@ -183,9 +183,7 @@ def _description(location: tuple[int | str, ...], root: type[BaseModel]) -> str:
     return "it is needed"
 
 
-def _model_at(
-    location: tuple[int | str, ...], root: type[BaseModel]
-) -> type[BaseModel] | None:
+def _model_at(location: tuple[int | str, ...], root: type[BaseModel]) -> type[BaseModel] | None:
     """Follow a location from the file's model to the one that holds it."""
     kind: Any = root
     for step in location:

@@ -144,7 +144,8 @@ class _Work:
             raise RunError(str(error)) from error
 
     def look(self, wanted: list[Desired]) -> Observed:
-        settings = [one.step.setting for one in self.journal.entries.values() if isinstance(one.step, Set)]
+        entries = self.journal.entries.values()
+        settings = [one.step.setting for one in entries if isinstance(one.step, Set)]
         return observe(self.machine, wanted, settings)
 
 

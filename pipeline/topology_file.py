@@ -1,6 +1,6 @@
 """A topology file: read and checked whole, with the line of each mistake.
 
-    FILE:LINE: key: what is wrong; what is allowed
+FILE:LINE: key: what is wrong; what is allowed
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def parse(text: str, name: str) -> TopologyFile:
     data: Any = {} if document.value is None else document.value
     if not isinstance(data, dict):
         kind = config_check.kind_of(data)
-        raise ConfigError([_message(name, 1, (), f"must be a mapping of keys to values, not {kind}")])
+        raise ConfigError(
+            [_message(name, 1, (), f"must be a mapping of keys to values, not {kind}")]
+        )
     found = [(problem.path, problem.text) for problem in document.problems]
     try:
         settings = TopologySettings.model_validate(data)

@@ -24,7 +24,7 @@ Watch = Callable[[Step], None]
 """Called before each step."""
 
 
-class StepFailed(SetupError):
+class StepError(SetupError):
     """A step failed and the ones before it were taken back, but for those in `left`."""
 
     def __init__(self, step: Step, reason: str, left: list[str]) -> None:
@@ -40,7 +40,7 @@ def _nothing(step: Step) -> None:
 
 
 def up(machine: Machine, plan: Plan, journal: Journal, watch: Watch = _nothing) -> None:
-    """Carry a plan out. Raises StepFailed after taking back what was done; so does Ctrl-C."""
+    """Carry a plan out. Raises StepError after taking back what was done; so does Ctrl-C."""
     done: list[Callable[[], None]] = []
     current: Step | None = None
     try:
@@ -51,7 +51,7 @@ def up(machine: Machine, plan: Plan, journal: Journal, watch: Watch = _nothing) 
         left = _take_back(done)
         journal.close(delete=not journal.entries)
         if isinstance(error, SetupError) and current is not None:
-            raise StepFailed(current, str(error), left) from error
+            raise StepError(current, str(error), left) from error
         raise
     journal.note_found(plan.found)
     journal.close(delete=not journal.entries and not journal.found)
@@ -107,8 +107,8 @@ def _seen(machine: Machine, step: Step) -> str | None:
     """What the kernel shows of a ruleset that was just made."""
     if not isinstance(step, Make) or not isinstance(step.thing, Ruleset):
         return None
-    backend = nft if step.thing.backend == "nftables" else iptables
-    return backend.fingerprint(machine.run, step.thing.namespace, step.thing.name)
+    fingerprint = nft.fingerprint if step.thing.backend == "nftables" else iptables.fingerprint
+    return fingerprint(machine.run, step.thing.namespace, step.thing.name)
 
 
 def _take_back(done: list[Callable[[], None]]) -> list[str]:

@@ -71,7 +71,7 @@ def _virtual(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
                     shown = ", ".join(map(str, networks))
                     yield here, f"{address} is not in the network of {virtual.on}, {shown}"
                     break
-            taken |= {address: f"virtual address {at + 1}" for address in addresses}
+            taken |= dict.fromkeys(addresses, f"virtual address {at + 1}")
         if virtual.on not in settings.bridges:
             known = ", ".join(settings.bridges) or "none"
             yield ("virtual", at, "on"), f"{virtual.on} is none of the file's bridges: {known}"

@@ -75,6 +75,7 @@ class Building:
         self.last: list[Desired] = []
 
     def build(self) -> None:
+        """Add everything that the file asks for."""
         settings = self.settings
         forwards = bool(settings.virtual or settings.gateway2 or settings.tunnels)
         if forwards:
@@ -97,9 +98,7 @@ class Building:
                     self.told.append(Wanted(Offload("", link, feature, origin), on))
         for namespace, rules in self.rules.items():
             sets = tuple(self.sets.get(namespace, ()))
-            self.told.append(
-                Ruleset(namespace, settings.name, self.backend, tuple(rules), sets)
-            )
+            self.told.append(Ruleset(namespace, settings.name, self.backend, tuple(rules), sets))
         self.told += self.last
 
     def mark(self) -> int:
@@ -146,19 +145,25 @@ class Building:
         self.told.append(Wanted(Sysctl("", f"ipv4/conf/{name}/rp_filter", origin), "2"))
         self.told.append(Address("", name, f"{address}/32", network=False, origin=origin))
         self.up("", name, origin)
-        # Not by interface: where bridges call iptables (bridge-nf-call-iptables), the destination is
-        # rewritten before the frame has left the bridge.
+        # Not by interface: where bridges call iptables (bridge-nf-call-iptables), the destination
+        # is rewritten before the frame has left the bridge.
         mark = self._answers_leave_by(Match(destination=address), origin)
         # What this host itself says for the address: a refused port's RST, an echo.
         priority = RULE_PRIORITY + (mark & 0xFF)
-        self.told.append(
-            PolicyRule("", priority, mark, source=f"{address}/32", origin=origin)
-        )
+        self.told.append(PolicyRule("", priority, mark, source=f"{address}/32", origin=origin))
         for network in self._networks(virtual.on):
             self.last.append(Route("", network, name, table=mark, origin=origin))
         if virtual.gateway is not None:
             self.last.append(
-                Route("", "0.0.0.0/0", name, via=virtual.gateway, table=mark, onlink=True, origin=origin)
+                Route(
+                    "",
+                    "0.0.0.0/0",
+                    name,
+                    via=virtual.gateway,
+                    table=mark,
+                    onlink=True,
+                    origin=origin,
+                )
             )
         self.rules.setdefault("", []).extend(_dnat(virtual, address))
 
@@ -257,6 +262,7 @@ class Building:
 def forwarding(
     namespace: str, backend: Backend, origin: Origin, *, policy: bool = True
 ) -> Iterator[Desired]:
+    """What a namespace needs to forward; `policy`: whatever iptables' FORWARD chain says."""
     # The kernel changes the one when the other is switched; named first, it is given back last.
     yield Wanted(Sysctl(namespace, "ipv4/conf/all/accept_redirects", origin), "0")
     yield Wanted(Sysctl(namespace, "ipv4/ip_forward", origin), "1")
@@ -297,7 +303,7 @@ def _dnat(virtual: VirtualSettings, address: str) -> Iterator[Rule]:
     for protocol in ("tcp", "udp"):
         ports = [one.split("/")[1] for one in virtual.ports if one.startswith(protocol)]
         for several in _chunks(ports, 7):
-            match = Match(destination=address, protocol=protocol, ports=tuple(several))  # type: ignore[arg-type]
+            match = Match(destination=address, protocol=protocol, ports=tuple(several))
             yield Rule("dnat", match, "dnat", virtual.to)
 
 

@@ -5,8 +5,8 @@
                        ├── settings                            netlink, /proc/sys/net, ethtool
                        └── firewall                            nft or iptables with ipset
 
-What is to be made and is there already is an error; what is to be removed and is gone is not: a step
-of which nobody knows whether it was done must be undone all the same.
+What is to be made and is there already is an error; what is to be removed and is gone is not: a
+step of which nobody knows whether it was done must be undone all the same.
 """
 
 from __future__ import annotations
@@ -167,9 +167,9 @@ class Machine:
                 with self.entered(namespace):
                     return netlink.offload(link, feature)
             case ForwardPolicy(namespace, backend):
-                return (nft if backend == "nftables" else iptables).forward_policy(
-                    self.run, namespace
-                )
+                if backend == "nftables":
+                    return nft.forward_policy(self.run, namespace)
+                return iptables.forward_policy(self.run, namespace)
             case LinkSetting():
                 return netlink.link_setting(self, setting)
 
@@ -221,7 +221,7 @@ class Machine:
         return self._sockets[namespace]
 
     def run(self, namespace: str, argv: list[str], text: str = "") -> str:
-        """Run a program inside a namespace; what it wrote. OSError with its complaint."""
+        """Run a program inside a namespace; what it wrote. SetupError with its complaint."""
         with self.entered(namespace):
             try:
                 done = subprocess.run(

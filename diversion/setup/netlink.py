@@ -98,8 +98,10 @@ def _make_link(machine: Machine, link: Link) -> None:
 
 def link_mark(machine: Machine, link: Link) -> str:
     """The alias of a link; a tap's begins as that of the service's own, which adopts it."""
-    return f"peeltap's: made, and deleted, by it ({machine.owner})" if link.kind == "tap" else (
-        machine.mark
+    return (
+        f"peeltap's: made, and deleted, by it ({machine.owner})"
+        if link.kind == "tap"
+        else (machine.mark)
     )
 
 

@@ -103,7 +103,7 @@ def _look(machine: Machine, namespace: str, found: Observed) -> None:
         found.things[link.key] = link
         found.marks[link.key] = message.get_attr("IFLA_IFALIAS") or ""
         for attribute in ("up", "mtu", "master", "arp", "addrgenmode"):
-            setting = LinkSetting(namespace, link.name, attribute)  # type: ignore[arg-type]
+            setting = LinkSetting(namespace, link.name, attribute)
             found.settings[setting.key] = read_attribute(message, attribute, names.__getitem__)
         if link.kind == "vxlan":
             _look_at_forwarding(netlink, namespace, link.name, message["index"], found)
@@ -149,7 +149,7 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
 
 
 def _route(namespace: str, message: Any, names: dict[int, str]) -> Route | None:
-    """A unicast route, or a local one that somebody set; what the kernel makes itself is left out."""
+    """A unicast or local route that somebody set; what the kernel makes itself is left out."""
     local = message["type"] == _RTN_LOCAL
     # RTPROT_KERNEL
     if message["proto"] == 2 or message["type"] not in (_RTN_UNICAST, _RTN_LOCAL):

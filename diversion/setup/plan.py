@@ -2,10 +2,10 @@
 
     desired, observed, journal ──> Plan(actions) or PlanError(problems)
 
-A thing that is wanted and absent is made; one that is there as wanted is left, ours or not; one that
-is there and different is made anew if it is ours, and a problem if not. What the journal has and the
-file no longer asks for is taken back first, latest first. What stands on a thing that goes, goes
-with it, and is made again if it is wanted.
+A thing that is wanted and absent is made; one that is there as wanted is left, ours or not; one
+that is there and different is made anew if it is ours, and a problem if not. What the journal has
+and the file no longer asks for is taken back first, latest first. What stands on a thing that goes,
+goes with it, and is made again if it is wanted.
 """
 
 from __future__ import annotations
@@ -106,14 +106,19 @@ class _Work:
     def take_back(self, wanted: set[Key]) -> None:
         """The way back from what the file no longer asks for."""
         for entry in reversed(list(self.entries.values())):
-            # What we removed (an address that went to a bridge) is wanted as long as that holds.
-            if entry.step.key in wanted or isinstance(entry.step, Remove):
+            if entry.step.key in wanted or self._still_vacated(entry.step, wanted):
                 continue
             inverse = entry.step.inverse
             if inverse is not None:
                 self.actions.append(Action(inverse, cancels=entry.number))
             if isinstance(entry.step, Make):
                 self.gone.add(entry.step.key)
+
+    def _still_vacated(self, step: Step, wanted: set[Key]) -> bool:
+        """Whether an address or route is gone because its interface is a port, and stays one."""
+        if not isinstance(step, Remove) or not isinstance(step.thing, Address | Route):
+            return False
+        return ("link-setting", step.thing.namespace, step.thing.link, "master") in wanted
 
     def want_thing(self, thing: Thing) -> None:
         entry = self._ours.get(thing.key)
@@ -194,7 +199,8 @@ def difference(wanted: Thing, found: Any) -> str | None:
         case Link():
             if found.kind != wanted.kind:
                 kind = "hardware" if found.kind == "hardware" else f"of kind {found.kind}"
-                return f"there is an interface {wanted.name} already, and it is {kind}; take another name"
+                what = f"there is an interface {wanted.name} already, and it is {kind}"
+                return f"{what}; take another name"
             for attribute in ("number", "local"):
                 if getattr(wanted, attribute) not in (None, "", getattr(found, attribute)):
                     return f"there is an interface {wanted.name} already, with another {attribute}"
@@ -229,7 +235,10 @@ def _absent_ground(desired: Sequence[Desired], observed: Observed) -> Iterator[P
                 continue
             told.add(key)
             where = f" in the namespace {key[1]}" if key[1] else ""
-            yield one.origin, f"there is no interface {key[2]}{where}; ip link shows those there are"
+            yield (
+                one.origin,
+                f"there is no interface {key[2]}{where}; ip link shows those there are",
+            )
 
 
 def _in_use(
@@ -255,10 +264,8 @@ def _in_use(
                 and theirs.network.num_addresses > 1
                 and not _link_local(other)
             ):
-                yield (
-                    one.origin,
-                    f"{mine.network} overlaps {theirs.network} on {other.link}; take another network",
-                )
+                what = f"{mine.network} overlaps {theirs.network} on {other.link}"
+                yield one.origin, f"{what}; take another network"
 
 
 def _cut_off(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem]:

@@ -1,7 +1,7 @@
-"""Segments that the agent serves, routers that make namespaces look like VMs, tunnels between hosts.
+"""Segments that the agent serves, routers that make namespaces look like VMs, tunnels.
 
-    trunk port ── bridge ── ps-NAME ══ eth0 [seg-NAME] vlanN: addresses, held prefixes
-                                                 DNAT of what is advertised ──> the agent's listener
+trunk port ── bridge ── ps-NAME ══ eth0 [seg-NAME] vlanN: addresses, held prefixes
+                                             DNAT of what is advertised ──> the agent's listener
 """
 
 from __future__ import annotations

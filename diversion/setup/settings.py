@@ -33,7 +33,10 @@ def _topology_name(text: str) -> str:
 def interface_name(text: str) -> str:
     """Check a name as dev_valid_name() in the kernel does; ValueError."""
     if len(text.encode()) > MAX_NAME:
-        raise ValueError(f"{text!r} has {len(text.encode())} characters; an interface's name has at most {MAX_NAME}")
+        length = len(text.encode())
+        raise ValueError(
+            f"{text!r} has {length} characters; an interface's name has at most {MAX_NAME}"
+        )
     if not re.fullmatch(r"[A-Za-z0-9_.@-]+", text) or text in (".", "..", "all", "default", "lo"):
         raise ValueError(
             f"{text!r} cannot be an interface's name; allowed: letters, digits and _ . @ -"
@@ -67,7 +70,9 @@ def _interface_address(text: str) -> str:
     try:
         value = ipaddress.ip_interface(text)
     except ValueError:
-        raise ValueError(f"{text!r} is no address with a prefix length; allowed: 192.0.2.1/24") from None
+        raise ValueError(
+            f"{text!r} is no address with a prefix length; allowed: 192.0.2.1/24"
+        ) from None
     if "/" not in text:
         raise ValueError(f"{text!r} has no prefix length; write {text}/24, or as long as it is")
     return str(value)
@@ -214,9 +219,7 @@ class Gateway2Settings(_Model):
         default=None, description="the namespace in which it runs; this host's own without it"
     )
     listen: Endpoint = Field(description="where it accepts gateway1: address:port")
-    gateway1: list[Network] = Field(
-        min_length=1, description="who may connect: 172.16.23.1/32"
-    )
+    gateway1: list[Network] = Field(min_length=1, description="who may connect: 172.16.23.1/32")
     decoys: InterfaceName = Field(description="the interface behind which the decoys are")
     mark: int = Field(
         default=0x5054, ge=1, le=0xFFFFFFFF, description="the mark of packets of its own sockets"

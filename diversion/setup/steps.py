@@ -24,6 +24,7 @@ class Make:
 
     @property
     def key(self) -> Key:
+        """The key of what it is about."""
         return self.thing.key
 
     @property
@@ -40,6 +41,7 @@ class Remove:
 
     @property
     def key(self) -> Key:
+        """The key of what it is about."""
         return self.thing.key
 
     @property
@@ -58,6 +60,7 @@ class Set:
 
     @property
     def key(self) -> Key:
+        """The key of what it is about."""
         return self.setting.key
 
     @property

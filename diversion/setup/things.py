@@ -11,7 +11,7 @@ which it cannot be, so that the fall of one tells of the fall of others.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final, Literal
+from typing import ClassVar, Final, Literal
 
 from diversion.setup.firewall.rules import AddressSet, Rule
 
@@ -19,31 +19,53 @@ Key = tuple[str, ...]
 Origin = tuple[str | int, ...]
 
 ROUTE_PROTOCOL: Final = 112
-"""The owner mark on routes, rules and addresses (rtnetlink(7): from 5 on free for administrators)."""
+"""The owner mark on routes, rules and addresses (rtnetlink(7): free for administrators)."""
 
 MAIN_TABLE: Final = 254
 
 LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "vrf", "tap", "ipip", "gre"]
+"""What can be made; what is there may be of any other kind."""
+
+
+class _Keyed:
+    """What names a value within one host, and what it stands on."""
+
+    _kind: ClassVar[str]
+    _named: ClassVar[tuple[str, ...]]
+
+    @property
+    def key(self) -> Key:
+        """Its kind, and the fields that tell it from others of its kind."""
+        return (self._kind, *(str(getattr(self, name)) for name in self._named))
+
+    @property
+    def stands_on(self) -> tuple[Key, ...]:
+        """The keys of the things without which it cannot be."""
+        return self._ground()
+
+    def _ground(self) -> tuple[Key, ...]:
+        namespace = str(vars(self)["namespace"])
+        link = vars(self).get("link")
+        on_link: tuple[Key, ...] = (("link", namespace, link),) if link else ()
+        return _inside(namespace) + on_link
 
 
 @dataclass(frozen=True)
-class Namespace:
+class Namespace(_Keyed):
     """A named network namespace with its loopback up."""
+
+    _kind: ClassVar = "namespace"
+    _named: ClassVar = ("name",)
 
     name: str
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("namespace", self.name)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
+    def _ground(self) -> tuple[Key, ...]:
         return ()
 
 
 @dataclass(frozen=True)
-class Link:
+class Link(_Keyed):
     """An interface that is made.
 
     `parent` carries a macvlan, VLAN or VXLAN, in the namespace `parent_namespace` (the link's own
@@ -51,9 +73,12 @@ class Link:
     table; `local` and `remote` are a tunnel's addresses.
     """
 
+    _kind: ClassVar = "link"
+    _named: ClassVar = ("namespace", "name")
+
     namespace: str
     name: str
-    kind: LinkKind
+    kind: LinkKind | str
     parent: str = ""
     parent_namespace: str | None = None
     peer: str = ""
@@ -67,18 +92,11 @@ class Link:
     peer_mac: str = ""
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("link", self.namespace, self.name)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
+    def _ground(self) -> tuple[Key, ...]:
         found = _inside(self.namespace)
         if self.parent:
             found += (("link", self.parents_home, self.parent),)
-        if self.peer_namespace:
-            found += _inside(self.peer_namespace)
-        return found
+        return found + _inside(self.peer_namespace)
 
     @property
     def parents_home(self) -> str:
@@ -87,8 +105,11 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Address:
+class Address(_Keyed):
     """An address with its prefix length, such as 192.0.2.1/24; `network`: with the route to it."""
+
+    _kind: ClassVar = "address"
+    _named: ClassVar = ("namespace", "link", "address")
 
     namespace: str
     link: str
@@ -96,21 +117,16 @@ class Address:
     network: bool = True
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("address", self.namespace, self.link, self.address)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
-        return (*_inside(self.namespace), ("link", self.namespace, self.link))
-
 
 @dataclass(frozen=True)
-class Route:
+class Route(_Keyed):
     """A route to a prefix (`to`, 0.0.0.0/0 for all) through `via`, out of `link`.
 
     `local`: the prefix is this host's own, all of it. `onlink`: `via` is taken to be reachable.
     """
+
+    _kind: ClassVar = "route"
+    _named: ClassVar = ("namespace", "table", "local", "to", "metric")
 
     namespace: str
     to: str
@@ -123,19 +139,13 @@ class Route:
     protocol: int = ROUTE_PROTOCOL
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        kind = "local" if self.local else "unicast"
-        return ("route", self.namespace, str(self.table), kind, self.to, str(self.metric))
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
-        return (*_inside(self.namespace), ("link", self.namespace, self.link))
-
 
 @dataclass(frozen=True)
-class PolicyRule:
+class PolicyRule(_Keyed):
     """Look `table` up for packets with the mark `mark`, from `source`, arriving on `arriving`."""
+
+    _kind: ClassVar = "rule"
+    _named: ClassVar = ("namespace", "priority", "mark", "arriving", "source")
 
     namespace: str
     priority: int
@@ -146,19 +156,13 @@ class PolicyRule:
     source: str = ""
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        asked = (str(self.priority), str(self.mark), self.arriving, self.source)
-        return ("rule", self.namespace, *asked)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
-        return _inside(self.namespace)
-
 
 @dataclass(frozen=True)
-class Forwarding:
+class Forwarding(_Keyed):
     """An entry of a bridge's or VXLAN's forwarding table: frames for `mac` go to `remote`."""
+
+    _kind: ClassVar = "forwarding"
+    _named: ClassVar = ("namespace", "link", "mac", "remote")
 
     namespace: str
     link: str
@@ -166,18 +170,13 @@ class Forwarding:
     remote: str
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("forwarding", self.namespace, self.link, self.mac, self.remote)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
-        return (*_inside(self.namespace), ("link", self.namespace, self.link))
-
 
 @dataclass(frozen=True)
-class Ruleset:
+class Ruleset(_Keyed):
     """All firewall rules of one topology in one namespace; `name` is the topology's."""
+
+    _kind: ClassVar = "firewall"
+    _named: ClassVar = ("namespace", "name")
 
     namespace: str
     name: str
@@ -188,52 +187,38 @@ class Ruleset:
     tables_before: tuple[str, ...] = field(default=(), compare=False)
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("firewall", self.namespace, self.name)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
+    def _ground(self) -> tuple[Key, ...]:
         # A netdev chain goes with its interface.
         devices = {rule.match.arriving for rule in self.rules if rule.hook == "ingress"}
-        return (
-            *_inside(self.namespace),
-            *(("link", self.namespace, name) for name in sorted(devices)),
-        )
+        links = tuple(("link", self.namespace, name) for name in sorted(devices))
+        return _inside(self.namespace) + links
 
 
 @dataclass(frozen=True)
-class LinkSetting:
+class LinkSetting(_Keyed):
     """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface."""
+
+    _kind: ClassVar = "link-setting"
+    _named: ClassVar = ("namespace", "link", "attribute")
 
     namespace: str
     link: str
     attribute: Literal["up", "mtu", "master", "arp", "addrgenmode"]
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("link-setting", self.namespace, self.link, self.attribute)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
-        return (*_inside(self.namespace), ("link", self.namespace, self.link))
-
 
 @dataclass(frozen=True)
-class Sysctl:
+class Sysctl(_Keyed):
     """A setting below /proc/sys/net; the name's parts are parted by slashes, as sysctl(8) takes."""
+
+    _kind: ClassVar = "sysctl"
+    _named: ClassVar = ("namespace", "name")
 
     namespace: str
     name: str
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("sysctl", self.namespace, self.name)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
+    def _ground(self) -> tuple[Key, ...]:
         parts = self.name.split("/")
         link = parts[2] if parts[1] == "conf" and parts[2] not in ("all", "default") else ""
         on_link: tuple[Key, ...] = (("link", self.namespace, link),) if link else ()
@@ -241,38 +226,28 @@ class Sysctl:
 
 
 @dataclass(frozen=True)
-class Offload:
+class Offload(_Keyed):
     """A feature of an interface, as `ethtool -k` calls it: true or false."""
+
+    _kind: ClassVar = "offload"
+    _named: ClassVar = ("namespace", "link", "feature")
 
     namespace: str
     link: str
     feature: str
     origin: Origin = field(default=(), compare=False)
 
-    @property
-    def key(self) -> Key:
-        return ("offload", self.namespace, self.link, self.feature)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
-        return (*_inside(self.namespace), ("link", self.namespace, self.link))
-
 
 @dataclass(frozen=True)
-class ForwardPolicy:
+class ForwardPolicy(_Keyed):
     """What iptables' FORWARD chain does with what no rule matches: ACCEPT or DROP."""
+
+    _kind: ClassVar = "forward-policy"
+    _named: ClassVar = ("namespace",)
 
     namespace: str
     backend: Literal["nftables", "iptables"]
     origin: Origin = field(default=(), compare=False)
-
-    @property
-    def key(self) -> Key:
-        return ("forward-policy", self.namespace)
-
-    @property
-    def stands_on(self) -> tuple[Key, ...]:
-        return _inside(self.namespace)
 
 
 Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset
@@ -289,14 +264,17 @@ class Wanted:
 
     @property
     def key(self) -> Key:
+        """The setting's."""
         return self.setting.key
 
     @property
     def stands_on(self) -> tuple[Key, ...]:
+        """The setting's."""
         return self.setting.stands_on
 
     @property
     def origin(self) -> Origin:
+        """The setting's."""
         return self.setting.origin
 
 

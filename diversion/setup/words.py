@@ -12,8 +12,8 @@ from diversion.setup.steps import Make, Set, Step
 from diversion.setup.things import (
     MAIN_TABLE,
     Address,
-    ForwardPolicy,
     Forwarding,
+    ForwardPolicy,
     Link,
     LinkSetting,
     Namespace,
@@ -104,12 +104,14 @@ def _link(link: Link) -> str:
             if link.parents_home != link.namespace:
                 move = f" netns {link.namespace}" if link.namespace else ""
                 home = _ip(link.parents_home)
-                return f"{home} link add {link.name} link {link.parent}{move} type vlan id {link.number}"
+                begin = f"{home} link add {link.name} link {link.parent}{move}"
+                return f"{begin} type vlan id {link.number}"
             return f"{begin} link {link.parent} type vlan id {link.number}"
         case "vxlan":
             learning = "" if link.learning else " nolearning"
             remote = f" remote {link.remote}" if link.remote else ""
-            return f"{begin} type vxlan id {link.number} local {link.local}{remote} dstport 4789{learning}"
+            ends = f"local {link.local}{remote} dstport 4789"
+            return f"{begin} type vxlan id {link.number} {ends}{learning}"
         case "vrf":
             return f"{begin} type vrf table {link.number}"
         case "tap":

@@ -1,4 +1,4 @@
-"""All that a host's network is, as text, asked of the system's own programs: to compare two times."""
+"""All that a host's network is, as text, asked of the system's own programs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """A host, an attacker and VMs in namespaces, for the setup stage to join.
 
-    attacker eth0 ── eth0 host vm0 ── eth0 vm0
-                          host vm1 ── eth0 vm1
+attacker eth0 ── eth0 host vm0 ── eth0 vm0
+                      host vm1 ── eth0 vm1
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fixtures.netns import Lab, Namespace
+from fixtures.netns import Lab, Namespace, wait_until
 
 ROOT = Path(__file__).parents[2]
 ATTACKER = "203.0.113.200"
@@ -30,8 +30,8 @@ class Host:
     attacker: Namespace
     vms: list[Namespace]
 
-    def setup(self, command: str, topology: Path) -> dict[str, Any]:
-        """Run a command of `tests.support.setup_inside`; what it printed."""
+    def setup(self, command: str, topology: Path, where: Namespace | None = None) -> dict[str, Any]:
+        """Run a command of `tests.support.setup_inside`, on the host or elsewhere; its answer."""
         argv = [
             "env",
             f"--chdir={ROOT}",
@@ -42,14 +42,28 @@ class Host:
             str(topology),
             str(self.lab.directory / topology.stem),
         ]
-        told: dict[str, Any] = json.loads(self.host.run(argv, timeout=200))
+        told: dict[str, Any] = json.loads((where or self.host).run(argv, timeout=200))
         return told
+
+    def python(self, script: str) -> bytes:
+        """Run a script with this checkout's Python on the host; what it printed."""
+        argv = ["env", f"--chdir={ROOT}", sys.executable, "-c", script]
+        return self.host.run(argv, timeout=100)
 
     def written(self, name: str, text: str) -> Path:
         """A topology file of the test's own."""
         path = self.lab.directory / name
         path.write_text(text)
         return path
+
+    def serve_inside(self, name: str, port: int) -> None:
+        """Start an agent's listener in a namespace that the setup stage made on the host."""
+        argv = [sys.executable, "-m", "tests.support.peer_server", "--destination", str(port)]
+        self.host.spawn(
+            ["env", f"--chdir={ROOT}", "ip", "netns", "exec", name, *argv], log="agent.log"
+        )
+        listening = ["ip", "netns", "exec", name, "ss", "-Hltn", f"sport = :{port}"]
+        wait_until(lambda: self.host.run(listening) != b"", f"a listener in {name}")
 
     def serve(self, namespace: Namespace, *ports: int) -> None:
         """Start a service that answers with its peer's address."""

@@ -32,7 +32,11 @@ def up(file: TopologyFile, directory: Path) -> dict[str, Any]:
     network_state.save(directory.with_suffix(".before"))
     planned = setup.examine(file, directory)
     outcome = setup.up(file, directory)
-    return {"planned": planned.steps, "done": outcome.steps, "state": setup.status(file, directory).state}
+    return {
+        "planned": planned.steps,
+        "done": outcome.steps,
+        "state": setup.status(file, directory).state,
+    }
 
 
 def down(file: TopologyFile, directory: Path) -> dict[str, Any]:
@@ -50,7 +54,7 @@ def down(file: TopologyFile, directory: Path) -> dict[str, Any]:
     }
 
 
-class _Injected(SetupError):
+class _InjectedError(SetupError):
     """A failure that the kernel did not think of."""
 
 
@@ -97,7 +101,7 @@ def _trace(before: dict[str, str], where: str) -> list[str]:
 
 
 def _fail() -> None:
-    raise _Injected("injected")
+    raise _InjectedError("injected")
 
 
 def _die() -> None:

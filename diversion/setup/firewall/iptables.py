@@ -176,9 +176,7 @@ def removal_commands(ruleset: Ruleset) -> list[str]:
     """What a person would have typed to remove it."""
     lines = []
     for table, here in _by_table(ruleset):
-        lines += [
-            f"iptables -t {table} -D{line[2:]}" for line in _jumps(ruleset, here)
-        ]
+        lines += [f"iptables -t {table} -D{line[2:]}" for line in _jumps(ruleset, here)]
         for chain in _chains(ruleset, here):
             lines += [f"iptables -t {table} -F {chain}", f"iptables -t {table} -X {chain}"]
     return lines + [f"ipset destroy {set_name(ruleset, one)}" for one in ruleset.sets]
@@ -196,7 +194,8 @@ def _buckets(one: AddressSet) -> int:
 def _set_lines(ruleset: Ruleset) -> Iterator[str]:
     for one in ruleset.sets:
         name = set_name(ruleset, one)
-        yield f"create {name} hash:ip,port family inet hashsize {_buckets(one)} maxelem {_room(one)}\n"
+        size = f"hashsize {_buckets(one)} maxelem {_room(one)}"
+        yield f"create {name} hash:ip,port family inet {size}\n"
         for member in one.members:
             yield f"add {name} {member}\n"
 

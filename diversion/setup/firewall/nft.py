@@ -1,7 +1,7 @@
 """The nftables back end: one table for each topology and namespace, made and removed whole.
 
 It talks nft's JSON (libnftables-json(5)); for people each statement has its text as well (nft(8)).
-A table is a family's; what is dropped as it arrives on one interface needs one of the family netdev.
+A table is a family's; what is dropped as it arrives on an interface needs one of family netdev.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from diversion.setup.things import Ruleset
 
 
 class Runner(Protocol):
-    """Runs a program inside a namespace; what it says, or FirewallError's cause as OSError."""
+    """Runs a program inside a namespace."""
 
     def __call__(self, namespace: str, argv: list[str], text: str = "") -> str:
-        """Give what the program wrote; raises OSError with its complaint."""
+        """Give what the program wrote; SetupError with its complaint."""
 
 
 @dataclass(frozen=True)
@@ -235,9 +235,7 @@ def _ingress(where: dict[str, str], rules: list[Rule]) -> dict[str, Any]:
 
 def _elements(where: dict[str, str], one: AddressSet) -> Iterator[dict[str, Any]]:
     for at in range(0, len(one.members), _ELEMENTS):
-        several = [
-            {"concat": list(_split(member))} for member in one.members[at : at + _ELEMENTS]
-        ]
+        several = [{"concat": list(_split(member))} for member in one.members[at : at + _ELEMENTS]]
         yield {"add": {"element": {**where, "name": one.name, "elem": several}}}
 
 
@@ -301,9 +299,7 @@ def _matches(match: Match, *, ingress: bool) -> Iterator[_Part]:
         text = f"ip daddr . meta l4proto . th dport @{match.advertised}"
         yield _equal(text, {"concat": parts}, f"@{match.advertised}")
     if match.protocol and not match.ports:
-        yield _equal(
-            f"meta l4proto {match.protocol}", {"meta": {"key": "l4proto"}}, match.protocol
-        )
+        yield _equal(f"meta l4proto {match.protocol}", {"meta": {"key": "l4proto"}}, match.protocol)
     if match.ports:
         left = {"payload": {"protocol": match.protocol or "tcp", "field": "dport"}}
         text = f"{match.protocol or 'tcp'} dport {{ {', '.join(match.ports)} }}"
@@ -342,8 +338,8 @@ def _action(rule: Rule) -> _Part:
         case "zone":
             return _set(f"ct zone set {rule.number}", {"ct": {"key": "zone"}}, rule.number)
         case "tproxy":
-            port = int(rule.argument)
-            return _Part(f"tproxy ip to :{port}", {"tproxy": {"family": "ip", "port": port}})
+            told = {"family": "ip", "port": int(rule.argument)}
+            return _Part(f"tproxy ip to :{rule.argument}", {"tproxy": told})
 
 
 def _netmap(rule: Rule) -> _Part:

@@ -1,4 +1,4 @@
-"""What the proxies need: who may connect, and the way back to gateway2's sockets in peers' names."""
+"""What the proxies need: who may connect, and the way back to sockets in peers' names."""
 
 from __future__ import annotations
 

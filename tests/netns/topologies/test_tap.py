@@ -38,9 +38,7 @@ def test_the_tap_is_quiet_and_the_service_adopts_it(backend: str) -> None:
         assert host.setup("up", topology)["state"] == "up"
         [shown] = json.loads(host.host.run(["ethtool", "--json", "-k", "br1"]))
         assert shown["generic-receive-offload"]["active"] is False
-        told = json.loads(
-            host.host.run(["env", f"--chdir={ROOT}", f"{ROOT}/.venv/bin/python", "-c", ADOPT])
-        )
+        told = json.loads(host.python(ADOPT))
         # The service's drop is nftables' or BPF's; iptables' is in force until it comes.
         here = [one for one in told["before"] if "is not dropped" not in one]
         assert here == []

@@ -1,0 +1,41 @@
+"""Rulesets in iptables' and ipset's own words: taken by the real ones, seen again, gone."""
+
+from __future__ import annotations
+
+import pytest
+
+from diversion.setup.firewall import iptables
+from tests.diversion.setup.firewall.test_nft import run_script
+from tests.diversion.setup.samples import ruleset
+
+
+@pytest.mark.netns
+@pytest.mark.tool("iptables", "ipset", "nft")
+def test_every_match_and_action_there_and_gone() -> None:
+    name = iptables.set_name(ruleset("iptables"), ruleset().sets[0])
+    told = run_script("iptables", "iptables", ["ipset", "del", name, "192.0.2.0,tcp:80"])
+    assert told["policy"] == "ACCEPT"
+    assert told["nothing"] is None
+    assert told["same"] is True
+    assert told["drifted"] is True
+    assert told["owned"] == [True, False]
+    assert told["trace"] == []
+
+
+def test_names_fit_and_differ_between_namespaces() -> None:
+    one, other = ruleset("iptables", "one"), ruleset("iptables", "other")
+    names = {iptables.set_name(rules, rules.sets[0]) for rules in (one, other)}
+    assert len(names) == 2
+    assert max(map(len, names)) <= 31
+
+
+def test_for_people() -> None:
+    lines = iptables.commands(ruleset("iptables"))
+    assert "# ... and 2 more members" in lines
+    assert (
+        "iptables -t nat -A PT-all-dnat -d 192.0.2.10 -p tcp -m multiport --dports 22,8000:8010 "
+        "-j DNAT --to-destination 10.0.0.2"
+    ) in lines
+    assert "iptables -t raw -A PREROUTING -m comment --comment peeltap:all -j PT-all-raw" in lines
+    gone = iptables.removal_commands(ruleset("iptables"))
+    assert "iptables -t nat -X PT-all-dnat" in gone

@@ -1,0 +1,44 @@
+"""What only shows when the parts of a file are seen together."""
+
+from __future__ import annotations
+
+from diversion.setup.checks import problems
+from diversion.setup.settings import TopologySettings
+
+
+def found(**sections: object) -> list[str]:
+    settings = TopologySettings.model_validate({"name": "host", **sections})
+    return [text for _, text in problems(settings)]
+
+
+BRIDGES = {"br0": {"addresses": ["203.0.113.1/24", "2001:db8::1/64"]}}
+
+
+def virtual(*addresses: str, style: str = "macvlan") -> dict[str, object]:
+    return {"on": "br0", "to": "172.16.23.2", "addresses": list(addresses), "style": style}
+
+
+def test_what_is_right() -> None:
+    several = [virtual("203.0.113.10-203.0.113.20"), virtual("203.0.113.30", style="direct")]
+    assert found(bridges=BRIDGES, virtual=several) == []
+
+
+def test_an_address_is_given_away_once() -> None:
+    twice = [virtual("203.0.113.10-203.0.113.20"), virtual("203.0.113.20")]
+    assert found(bridges=BRIDGES, virtual=twice) == [
+        "203.0.113.20 is virtual address 1 already; take another"
+    ]
+
+
+def test_addresses_with_macs_are_counted_and_direct_ones_are_not() -> None:
+    wide = {"br0": {"addresses": ["203.0.0.1/16"]}}
+    many = "203.0.1.0-203.0.2.0"
+    [text] = found(bridges=wide, virtual=[virtual(many)])
+    assert text.startswith("257 addresses with a MAC of their own; at most 255")
+    assert found(bridges=wide, virtual=[virtual(many, style="direct")]) == []
+
+
+def test_two_bridges_do_not_share_a_network() -> None:
+    other = BRIDGES | {"br1": {"addresses": ["2001:db8::2/64"]}}
+    [text] = found(bridges=other)
+    assert text.startswith("2001:db8::/64 overlaps 2001:db8::/64 on br0")

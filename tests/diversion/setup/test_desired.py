@@ -1,0 +1,106 @@
+"""What a file asks for, in an order in which it can be made."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diversion.setup.desired import desired
+from diversion.setup.firewall.rules import Match, Rule
+from diversion.setup.settings import TopologySettings
+from diversion.setup.things import Desired, Link, LinkSetting, PolicyRule, Route, Ruleset, Wanted
+from pipeline import topology_file
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "fixtures/topologies").glob("*.yaml"))
+
+
+def of(path: Path) -> list[Desired]:
+    return desired(topology_file.load(path).settings, "nftables")
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_nothing_comes_before_what_it_stands_on(path: Path) -> None:
+    asked = of(path)
+    made = {one.key for one in asked}
+    peers = {("link", one.peer_namespace, one.peer) for one in asked if isinstance(one, Link)}
+    there: set[object] = set()
+    for one in asked:
+        for key in one.stands_on:
+            assert key in there or key not in made | peers, (one, key)
+        there.add(one.key)
+        if isinstance(one, Link) and one.peer:
+            there.add(("link", one.peer_namespace, one.peer))
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_nothing_is_asked_for_twice_and_everything_has_a_place(path: Path) -> None:
+    asked = of(path)
+    assert len({one.key for one in asked}) == len(asked)
+    for one in asked:
+        assert one.origin or isinstance(one, Ruleset)
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
+def test_no_name_is_too_long(path: Path) -> None:
+    for one in of(path):
+        if isinstance(one, Link):
+            assert len(one.name) <= 15
+            assert len(one.peer) <= 15
+
+
+def test_the_firewall_stands_before_interfaces_with_virtual_addresses_go_up() -> None:
+    asked = of(EXAMPLES[[path.stem for path in EXAMPLES].index("virtual")])
+    firewall = [at for at, one in enumerate(asked) if isinstance(one, Ruleset)]
+    ups = [
+        at
+        for at, one in enumerate(asked)
+        if isinstance(one, Wanted)
+        and isinstance(one.setting, LinkSetting)
+        and one.setting.attribute == "up"
+        and one.setting.link.startswith("p")
+    ]
+    assert max(firewall) < min(ups)
+
+
+def virtual(name: str = "host", style: str = "macvlan", **more: object) -> list[Desired]:
+    one = {"on": "br0", "style": style, "to": "172.16.23.2", "addresses": ["203.0.113.10"]}
+    settings = {
+        "name": name,
+        "bridges": {"br0": {"addresses": ["203.0.113.1/24"]}},
+        "virtual": [one | more],
+    }
+    return desired(TopologySettings.model_validate(settings), "nftables")
+
+
+def rules(asked: list[Desired]) -> tuple[Rule, ...]:
+    [found] = [one.rules for one in asked if isinstance(one, Ruleset)]
+    return found
+
+
+def test_the_source_stays_the_attackers() -> None:
+    assert rules(virtual(style="direct")) == (
+        Rule("dnat", Match(destination="203.0.113.10"), "dnat", "172.16.23.2"),
+    )
+
+
+def test_many_ports_become_rules_of_a_size_that_iptables_takes() -> None:
+    told = rules(virtual(style="direct", ports=[*range(1, 16), "udp/53"]))
+    assert [len(one.match.ports) for one in told] == [7, 7, 1, 1]
+    assert told[-1].match.protocol == "udp"
+
+
+def test_answers_leave_by_the_address_they_were_asked_at() -> None:
+    asked = virtual(gateway="203.0.113.254")
+    tables = {one.table for one in asked if isinstance(one, PolicyRule)}
+    [table] = tables
+    ways = {(one.to, one.via) for one in asked if isinstance(one, Route) and one.table == table}
+    assert ways == {("203.0.113.0/24", ""), ("0.0.0.0/0", "203.0.113.254")}
+
+
+def test_two_topologies_have_marks_of_their_own() -> None:
+    one, other = (
+        {rule.table for rule in virtual(name) if isinstance(rule, PolicyRule)}
+        for name in ("one", "two")
+    )
+    assert not one & other
