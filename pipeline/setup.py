@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from diversion.setup import SetupError, apply, journal, words
+from diversion.setup import SetupError, apply, journal, sweep, words
 from diversion.setup.desired import Backend, desired
 from diversion.setup.machine import Machine
 from diversion.setup.observed import Observed, observe
@@ -48,11 +48,15 @@ def backend(file: TopologyFile) -> Backend:
     """The firewall's back end: the file's choice, or what this host has; RunError if neither."""
     if file.settings.firewall is not None:
         return file.settings.firewall
-    if shutil.which("nft") is not None:
-        return "nftables"
-    if shutil.which("iptables") is not None:
-        return "iptables"
+    for one in _backends():
+        return one
     raise RunError("this host has neither nft nor iptables; apt-get install nftables")
+
+
+def _backends() -> list[Backend]:
+    """The back ends that this host has, the preferred one first."""
+    programs: dict[Backend, str] = {"nftables": "nft", "iptables": "iptables-save"}
+    return [name for name, program in programs.items() if shutil.which(program) is not None]
 
 
 def examine(file: TopologyFile, directory: Path, *, cut_me_off: bool = False) -> Outcome:
@@ -81,7 +85,7 @@ def up(
 
 
 def down(file: TopologyFile, directory: Path, *, watch: Watch = lambda step: None) -> Outcome:
-    """Take back everything that the topology's journal has."""
+    """Take back everything that the topology's journal has, and what else carries its mark."""
     done: list[Step] = []
 
     def both(step: Step) -> None:
@@ -91,6 +95,7 @@ def down(file: TopologyFile, directory: Path, *, watch: Watch = lambda step: Non
     try:
         with journal.only_one(directory), _Work(file, directory) as work:
             left = apply.down(work.machine, work.journal, both)
+            left += work.sweep(both)
     except SetupError as error:
         raise RunError(str(error)) from error
     if left:
@@ -142,6 +147,17 @@ class _Work:
             raise self.file.error(error.problems) from None
         except SetupError as error:
             raise RunError(str(error)) from error
+
+    def sweep(self, watch: Watch) -> list[str]:
+        """Remove what carries the topology's mark and was in no journal."""
+        left = []
+        for step in sweep.sweep(self.machine, _backends()):
+            watch(step)
+            try:
+                self.machine.apply(step, strict=False)
+            except SetupError as error:
+                left.append(f"{words.commands(step)[0]}: {error}")
+        return left
 
     def look(self, wanted: list[Desired]) -> Observed:
         entries = self.journal.entries.values()

@@ -49,20 +49,24 @@ def parse(text: str, name: str) -> TopologyFile:
         raise ConfigError(
             [_message(name, 1, (), f"must be a mapping of keys to values, not {kind}")]
         )
-    found = [(problem.path, problem.text) for problem in document.problems]
+    twice = [(problem.line, problem.path, problem.text) for problem in document.problems]
+    found: list[tuple[marked_yaml.Path, str]] = []
     try:
         settings = TopologySettings.model_validate(data)
     except ValidationError as error:
         found += config_check.explain(error, data, TopologySettings)
-        raise _error(name, document, found) from None
+        raise _error(name, document, found, twice) from None
     found += checks.problems(settings)
-    if found:
-        raise _error(name, document, found)
+    if found or twice:
+        raise _error(name, document, found, twice)
     return TopologyFile(name, settings, document)
 
 
 def _error(
-    name: str, document: marked_yaml.Document, problems: Iterable[tuple[marked_yaml.Path, str]]
+    name: str,
+    document: marked_yaml.Document,
+    problems: Iterable[tuple[marked_yaml.Path, str]],
+    more: Iterable[tuple[int, marked_yaml.Path, str]] = (),
 ) -> ConfigError:
-    placed = {(document.line(path), path, text) for path, text in problems}
+    placed = {(document.line(path), path, text) for path, text in problems} | set(more)
     return ConfigError([_message(name, *one) for one in sorted(placed, key=_order)])

@@ -13,7 +13,7 @@ from typing import Final, Literal
 
 from diversion.setup import segments
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
-from diversion.setup.names import short, spread, stable_mac
+from diversion.setup.names import mark_base, short, spread, stable_mac
 from diversion.setup.settings import (
     BridgeSettings,
     Gateway1Settings,
@@ -104,7 +104,7 @@ class Building:
     def mark(self) -> int:
         """A mark, and routing table, that no other topology on this host has."""
         self.marked += 1
-        return 0x50000000 | (zlib.crc32(self.settings.name.encode()) & 0xFFFF) << 8 | self.marked
+        return mark_base(self.settings.name) | self.marked
 
     def transit(self, number: int) -> tuple[str, str]:
         """The addresses of this host and of a namespace on the link between them (RFC 3021)."""

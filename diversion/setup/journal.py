@@ -63,6 +63,7 @@ class Journal:
 
     def begin(self, step: Step) -> Entry:
         """Write that a step is about to be carried out."""
+        self._ready()
         number = max(self.entries, default=0) + 1
         entry = self.entries[number] = Entry(max(number, 1), step)
         self._write({"begin": number, "step": to_json(step)})
@@ -113,13 +114,17 @@ class Journal:
         elif self.path.exists():
             self._rewrite()
 
-    def _write(self, told: dict[str, Any]) -> None:
+    def _ready(self) -> TextIO:
         if self._file is None:
             if not self.path.exists():
                 self._rewrite()
             self._file = self.path.open("a")
-        self._file.write(json.dumps(told) + "\n")
-        self._file.flush()
+        return self._file
+
+    def _write(self, told: dict[str, Any]) -> None:
+        file = self._ready()
+        file.write(json.dumps(told) + "\n")
+        file.flush()
 
     def _rewrite(self) -> None:
         """Write the whole file anew with what still holds; never half."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import zlib
 
 
 def spread(text: str) -> list[str]:
@@ -25,6 +26,11 @@ def stable_mac(address: str) -> str:
     It is locally administered (IEEE 802, the second bit of the first byte).
     """
     return ":".join(f"{one:02x}" for one in (0x02, 0x50, *ipaddress.IPv4Address(address).packed))
+
+
+def mark_base(topology: str) -> int:
+    """Give the first of the 256 marks, and routing tables, that are a topology's."""
+    return 0x50000000 | (zlib.crc32(topology.encode()) & 0xFFFF) << 8
 
 
 def short(prefix: str, address: str) -> str:

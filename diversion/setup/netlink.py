@@ -155,7 +155,13 @@ def _make_tap(name: str) -> None:
     """A persistent tap with the virtio-net header, owned by whoever makes it."""
     queue = os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC)
     try:
-        fcntl.ioctl(queue, _TUNSETIFF, struct.pack("=16sH22x", name.encode(), _TUN_FLAGS))
+        try:
+            fcntl.ioctl(queue, _TUNSETIFF, struct.pack("=16sH22x", name.encode(), _TUN_FLAGS))
+        except OSError as error:
+            # So says the driver where everybody else says EEXIST.
+            if error.errno == errno.EBUSY:
+                raise OSError(errno.EEXIST, os.strerror(errno.EEXIST)) from None
+            raise
         # Without an owner any user could open it, and feed it.
         fcntl.ioctl(queue, _TUNSETOWNER, os.geteuid())
         fcntl.ioctl(queue, _TUNSETPERSIST, 1)

@@ -71,7 +71,7 @@ def observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Setting
     spaces = {_home(one) for one in wanted} | {one.namespace for one in settings}
     for namespace in sorted(spaces):
         if machine.has(namespace):
-            _look(machine, namespace, found)
+            look(machine, namespace, found)
     for one in wanted:
         if isinstance(one, Namespace) and machine.has(one.name):
             found.things[one.key] = one
@@ -94,7 +94,8 @@ def _home(one: Desired) -> str:
     return "" if isinstance(one, Namespace) else one.namespace
 
 
-def _look(machine: Machine, namespace: str, found: Observed) -> None:
+def look(machine: Machine, namespace: str, found: Observed) -> None:
+    """Add all links, addresses, routes and rules of a namespace."""
     netlink = machine.netlink(namespace)
     links = {message["index"]: message for message in netlink.get_links()}
     names = {index: str(message.get_attr("IFLA_IFNAME")) for index, message in links.items()}

@@ -8,6 +8,7 @@ share them across namespaces.
 from __future__ import annotations
 
 import hashlib
+import shutil
 import zlib
 from collections.abc import Iterator
 from typing import Final
@@ -53,10 +54,8 @@ def remove(run: Runner, ruleset: Ruleset) -> None:
             lines += [f"*{table}\n", *(f"{line}\n" for line in gone), "COMMIT\n"]
     if lines:
         run(namespace, ["iptables-restore", "--noflush"], "".join(lines))
-    names = set(run(namespace, ["ipset", "list", "-n"]).split()) if ruleset.sets else set()
-    for one in ruleset.sets:
-        if set_name(ruleset, one) in names:
-            run(namespace, ["ipset", "destroy", set_name(ruleset, one)])
+    for one in _sets(run, namespace, ruleset.name):
+        run(namespace, ["ipset", "destroy", one])
     _drop_tables(run, ruleset)
 
 
@@ -85,12 +84,10 @@ def fingerprint(run: Runner, namespace: str, name: str) -> str | None:
             if _is_jump(line, name) or line.startswith(f"-A {_prefix(name)}"):
                 found = True
                 digest.update(f"{table} {line}\n".encode())
-    names = run(namespace, ["ipset", "list", "-n"]).split()
-    for one in sorted(names):
-        if one.startswith(_set_prefix(name, namespace)):
-            found = True
-            saved = run(namespace, ["ipset", "save", one])
-            digest.update("\n".join(sorted(saved.splitlines())).encode())
+    for one in _sets(run, namespace, name):
+        found = True
+        saved = run(namespace, ["ipset", "save", one])
+        digest.update("\n".join(sorted(saved.splitlines())).encode())
     return digest.hexdigest() if found else None
 
 
@@ -110,6 +107,14 @@ def forward_policy(run: Runner, namespace: str) -> str:
 def set_forward_policy(run: Runner, namespace: str, policy: str) -> None:
     """Set it."""
     run(namespace, ["iptables", "-P", "FORWARD", policy])
+
+
+def _sets(run: Runner, namespace: str, name: str) -> list[str]:
+    """The topology's sets that are there."""
+    if shutil.which("ipset") is None:
+        return []
+    names = run(namespace, ["ipset", "list", "-n"]).split()
+    return sorted(one for one in names if one.startswith(_set_prefix(name, namespace)))
 
 
 def _saved(run: Runner, namespace: str) -> dict[str, list[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 
 import pytest
@@ -107,9 +106,12 @@ def test_what_is_taken_over_is_the_first_of_the_heirs(tmp_path: Path) -> None:
 
 
 def test_one_setup_at_a_time(tmp_path: Path) -> None:
-    with only_one(tmp_path):
-        with pytest.raises(SetupError, match="another setup is at work"), only_one(tmp_path):
-            pass
+    with (
+        only_one(tmp_path),
+        pytest.raises(SetupError, match="another setup is at work"),
+        only_one(tmp_path),
+    ):
+        pass
     with only_one(tmp_path):
         pass
 
@@ -117,4 +119,4 @@ def test_one_setup_at_a_time(tmp_path: Path) -> None:
 def test_the_file_is_for_its_owner(tmp_path: Path) -> None:
     directory = tmp_path / "new"
     load(directory, "host").begin(BR1)
-    assert os.stat(directory).st_mode & 0o077 == 0
+    assert directory.stat().st_mode & 0o077 == 0

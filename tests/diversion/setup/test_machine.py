@@ -50,7 +50,8 @@ wrong = []
 
 def there(things):
     seen = observe(machine, things)
-    return [one.key in seen.things and difference(one, seen.things[one.key]) is None for one in things]
+    found = [seen.things.get(one.key) for one in things]
+    return [two is not None and difference(one, two) is None for one, two in zip(things, found)]
 
 with Machine("test") as machine:
     for one in THINGS:
@@ -69,7 +70,8 @@ with Machine("test") as machine:
     for one in THINGS + LATE:
         try:
             machine.apply(Make(one))
-            wrong.append(f"made twice: {one}")
+            # A flooding list takes an entry that it has.
+            wrong += [] if isinstance(one, Forwarding) else [f"made twice: {one}"]
         except SetupError as error:
             if not error.was_there:
                 wrong.append(f"{one}: {error}")
