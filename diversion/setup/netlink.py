@@ -136,8 +136,6 @@ def _add_link(machine: Machine, link: Link) -> None:
                 told |= {"vxlan_port": VXLAN_PORT, "vxlan_learning": int(link.learning)}
                 if link.remote:
                     told["vxlan_group"] = link.remote
-            case "vrf":
-                told["vrf_table"] = link.number
             case "ipip" | "gre":
                 told |= {f"{link.kind}_local": link.local, f"{link.kind}_remote": link.remote}
         machine.netlink(home).link("add", **told)

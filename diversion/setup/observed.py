@@ -136,8 +136,6 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
             case "vxlan":
                 number = data.get_attr("IFLA_VXLAN_ID")
                 local = data.get_attr("IFLA_VXLAN_LOCAL") or ""
-            case "vrf":
-                number = data.get_attr("IFLA_VRF_TABLE")
     return Link(
         namespace,
         str(message.get_attr("IFLA_IFNAME")),

@@ -15,9 +15,11 @@ from diversion.setup.settings import (
     RouterSettings,
     SegmentSettings,
     TunnelSettings,
+    VtepSettings,
 )
 from diversion.setup.things import (
     Address,
+    Forwarding,
     Link,
     LinkSetting,
     Namespace,
@@ -31,6 +33,9 @@ if TYPE_CHECKING:
     from diversion.setup.desired import Building
 
 SET = "advert"
+
+# Where a VXLAN's forwarding table has its flooding list.
+_ALL = "00:00:00:00:00:00"
 
 
 def add(building: Building) -> None:
@@ -49,6 +54,8 @@ def add(building: Building) -> None:
         _router(building, router, ("routers", at))
     for link, tunnel in building.settings.tunnels.items():
         _tunnel(building, link, tunnel, ("tunnels", link))
+    for link, vtep in building.settings.vteps.items():
+        _vtep(building, link, vtep, ("vteps", link))
 
 
 def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> None:
@@ -155,3 +162,12 @@ def _tunnel(building: Building, name: str, tunnel: TunnelSettings, origin: Origi
     for at, route in enumerate(tunnel.routes):
         here = (*origin, "routes", at)
         building.last.append(Route("", route.to, name, via=route.via, origin=here))
+
+
+def _vtep(building: Building, name: str, vtep: VtepSettings, origin: Origin) -> None:
+    """RFC 7348; frames for all, and for MACs not yet learned, go to every peer of the list."""
+    link = Link("", name, "vxlan", number=vtep.vni, local=vtep.local, origin=origin)
+    building.told += [link, Wanted(LinkSetting("", name, "master", origin), vtep.on)]
+    for at, peer in enumerate(vtep.peers):
+        building.told.append(Forwarding("", name, _ALL, peer, origin=(*origin, "peers", at)))
+    building.up("", name, origin)

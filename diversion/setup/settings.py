@@ -312,6 +312,17 @@ class TunnelSettings(_Model):
         return self
 
 
+class VtepSettings(_Model):
+    """One end of a VXLAN that carries a bridge's frames to other hosts, with their list."""
+
+    on: InterfaceName = Field(description="the bridge that it is a port of")
+    vni: int = Field(ge=1, le=0xFFFFFF, description="the network's number")
+    local: IPv4 = Field(description="this host's address on the network between")
+    peers: list[IPv4] = Field(
+        min_length=1, description="the other hosts' addresses: where frames for all are sent"
+    )
+
+
 class TopologySettings(_Model):
     """The whole file."""
 
@@ -340,6 +351,9 @@ class TopologySettings(_Model):
     )
     tunnels: dict[InterfaceName, TunnelSettings] = Field(
         default={}, description="tunnels to other hosts, by the interface's name"
+    )
+    vteps: dict[InterfaceName, VtepSettings] = Field(
+        default={}, description="VXLANs that join bridges of several hosts, by the interface's name"
     )
     tap: TapSettings | None = Field(default=None, description="the analysis tap")
     offloads: dict[InterfaceName, OffloadSettings] = Field(

@@ -23,7 +23,7 @@ ROUTE_PROTOCOL: Final = 112
 
 MAIN_TABLE: Final = 254
 
-LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "vrf", "tap", "ipip", "gre"]
+LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "tap", "ipip", "gre"]
 """What can be made; what is there may be of any other kind."""
 
 
@@ -68,9 +68,9 @@ class Namespace(_Keyed):
 class Link(_Keyed):
     """An interface that is made.
 
-    `parent` carries a macvlan, VLAN or VXLAN, in the namespace `parent_namespace` (the link's own
-    unless said otherwise); `peer` is the other end of a veth pair; `number` a VLAN id, VNI or VRF
-    table; `local` and `remote` are a tunnel's addresses.
+    `parent` carries a macvlan or VLAN, in the namespace `parent_namespace` (the link's own unless
+    said otherwise); `peer` is the other end of a veth pair; `number` a VLAN id or VNI; `local` and
+    `remote` are a tunnel's addresses.
     """
 
     _kind: ClassVar = "link"

@@ -112,8 +112,6 @@ def _link(link: Link) -> str:
             remote = f" remote {link.remote}" if link.remote else ""
             ends = f"local {link.local}{remote} dstport 4789"
             return f"{begin} type vxlan id {link.number} {ends}{learning}"
-        case "vrf":
-            return f"{begin} type vrf table {link.number}"
         case "tap":
             return f"ip tuntap add {link.name} mode tap vnet_hdr"
         case "ipip" | "gre":

@@ -19,7 +19,6 @@ from diversion.setup.things import Ruleset
 
 # Table and built-in chain of each hook.
 _PLACES: Final[dict[Hook, tuple[str, str]]] = {
-    "raw": ("raw", "PREROUTING"),
     "mark": ("mangle", "PREROUTING"),
     "dnat": ("nat", "PREROUTING"),
     "input": ("filter", "INPUT"),
@@ -271,16 +270,9 @@ def _action(rule: Rule) -> list[str]:
             return ["-j", "SNAT", "--to-source", rule.argument]
         case "masquerade":
             return ["-j", "MASQUERADE"]
-        case "netmap-dnat" | "netmap-snat":
-            return ["-j", "NETMAP", "--to", rule.argument]
         case "mark":
             return ["-j", "MARK", "--set-mark", f"{rule.number:#x}"]
         case "keep-mark":
             return ["-j", "CONNMARK", "--set-mark", f"{rule.number:#x}"]
         case "give-mark":
             return ["-j", "CONNMARK", "--restore-mark"]
-        case "zone":
-            return ["-j", "CT", "--zone", str(rule.number)]
-        case "tproxy":
-            mark = f"{rule.number:#x}/{rule.number:#x}"
-            return ["-j", "TPROXY", "--on-port", rule.argument, "--tproxy-mark", mark]

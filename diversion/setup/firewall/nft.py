@@ -31,7 +31,6 @@ class _Chain:
 
 
 _CHAINS: Final[dict[Hook, _Chain]] = {
-    "raw": _Chain("filter", "prerouting", -300),
     "mark": _Chain("filter", "prerouting", -150),
     "dnat": _Chain("nat", "prerouting", -100),
     "input": _Chain("filter", "input", 0),
@@ -333,31 +332,6 @@ def _action(rule: Rule) -> _Part:
         case "give-mark":
             connection = {"ct": {"key": "mark"}}
             return _set("meta mark set ct mark", {"meta": {"key": "mark"}}, connection)
-        case "netmap-dnat" | "netmap-snat":
-            return _netmap(rule)
-        case "zone":
-            return _set(f"ct zone set {rule.number}", {"ct": {"key": "zone"}}, rule.number)
-        case "tproxy":
-            told = {"family": "ip", "port": int(rule.argument)}
-            return _Part(f"tproxy ip to :{rule.argument}", {"tproxy": told})
-
-
-def _netmap(rule: Rule) -> _Part:
-    kind = rule.action.removeprefix("netmap-")
-    field = "daddr" if kind == "dnat" else "saddr"
-    former = rule.match.destination if kind == "dnat" else rule.match.source
-    told = {
-        "family": "ip",
-        "addr": {
-            "map": {
-                "key": {"payload": {"protocol": "ip", "field": field}},
-                "data": {"set": [[_prefix(former), _prefix(rule.argument)]]},
-            }
-        },
-        "type_flags": "prefix",
-    }
-    text = f"{kind} ip prefix to ip {field} map {{ {former} : {rule.argument} }}"
-    return _Part(text, {kind: told})
 
 
 def _equal(text: str, left: Any, right: Any) -> _Part:

@@ -1,7 +1,6 @@
 """Firewall rules in the words that both back ends share; each writes them in its own.
 
 hook      where a packet is                       nftables (inet)           iptables
-raw       before connection tracking              prerouting, -300          raw PREROUTING
 mark      before it is routed                     prerouting, -150          mangle PREROUTING
 dnat      before it is routed, new connections    nat prerouting, -100      nat PREROUTING
 input     it is for this host                     input, 0                  filter INPUT
@@ -13,13 +12,9 @@ action        argument          what it does
 accept, drop
 dnat, snat    address[:port]    rewrite the destination, the source
 masquerade                      rewrite the source to the outgoing interface's
-netmap-dnat   prefix            rewrite the destination's prefix, keep the rest
-netmap-snat   prefix            rewrite the source's prefix, keep the rest
 mark          number            mark the packet
 keep-mark     number            mark the connection
 give-mark                       mark the packet as its connection is marked
-tproxy        port              give it to the local socket, marked with `number`
-zone          number            track it in a conntrack zone of its own
 """
 
 from __future__ import annotations
@@ -27,23 +22,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Hook = Literal["raw", "mark", "dnat", "input", "forward", "snat", "ingress"]
+Hook = Literal["mark", "dnat", "input", "forward", "snat", "ingress"]
 Action = Literal[
     "accept",
     "drop",
     "dnat",
     "snat",
     "masquerade",
-    "netmap-dnat",
-    "netmap-snat",
     "mark",
     "keep-mark",
     "give-mark",
-    "tproxy",
-    "zone",
 ]
 
-HOOKS: Final[tuple[Hook, ...]] = ("raw", "mark", "dnat", "input", "forward", "snat", "ingress")
+HOOKS: Final[tuple[Hook, ...]] = ("mark", "dnat", "input", "forward", "snat", "ingress")
 
 
 @dataclass(frozen=True)

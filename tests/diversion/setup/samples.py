@@ -21,19 +21,15 @@ from diversion.setup.things import (
 )
 
 RULES = (
-    Rule("raw", Match(arriving="br0"), "zone", number=7),
     Rule("mark", Match(destination="192.0.2.10"), "keep-mark", number=5),
     Rule("mark", Match(reply=True, connection_mark=5), "give-mark"),
     Rule("mark", Match(arriving="br1", protocol="tcp", transparent=True), "mark", number=9),
-    Rule("mark", Match(protocol="tcp", ports=("80",)), "tproxy", "7000", 9),
     Rule("dnat", Match(destination="192.0.2.10", ports=("22", "8000-8010")), "dnat", "10.0.0.2"),
     Rule(
         "dnat", Match(arriving="eth0", protocol="tcp", advertised="advert"), "dnat", "127.0.0.1:7"
     ),
-    Rule("dnat", Match(destination="10.5.0.0/24"), "netmap-dnat", "10.6.0.0/24"),
     Rule("input", Match(source="192.0.2.0/24", protocol="udp"), "accept"),
     Rule("forward", Match(leaving="eth1"), "drop"),
-    Rule("snat", Match(source="10.6.0.0/24"), "netmap-snat", "10.5.0.0/24"),
     Rule("snat", Match(source="10.0.0.2"), "snat", "192.0.2.1"),
     Rule("snat", Match(leaving="eth0"), "masquerade"),
 )
@@ -66,7 +62,6 @@ THINGS: list[tuple[Thing, list[str]]] = [
         Link("", "x", "vxlan", number=77, local="192.0.2.1", remote="192.0.2.2", learning=False),
         ["ip link add x type vxlan id 77 local 192.0.2.1 remote 192.0.2.2 dstport 4789 nolearning"],
     ),
-    (Link("", "red", "vrf", number=9), ["ip link add red type vrf table 9"]),
     (Link("", "vtap0", "tap"), ["ip tuntap add vtap0 mode tap vnet_hdr"]),
     (
         Link("", "g", "gre", local="192.0.2.1", remote="192.0.2.2"),

@@ -36,6 +36,7 @@ def test_for_people() -> None:
         "iptables -t nat -A PT-all-dnat -d 192.0.2.10 -p tcp -m multiport --dports 22,8000:8010 "
         "-j DNAT --to-destination 10.0.0.2"
     ) in lines
-    assert "iptables -t raw -A PREROUTING -m comment --comment peeltap:all -j PT-all-raw" in lines
+    jump = "iptables -t raw -A PREROUTING -m comment --comment peeltap:all -j PT-all-ingress"
+    assert jump in lines
     gone = iptables.removal_commands(ruleset("iptables"))
     assert "iptables -t nat -X PT-all-dnat" in gone
