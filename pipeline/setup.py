@@ -85,7 +85,7 @@ def up(
 
 
 def down(file: TopologyFile, directory: Path, *, watch: Watch = lambda step: None) -> Outcome:
-    """Take back everything that the topology's journal has, and what else carries its mark."""
+    """Take back what the topology's journal has; without a journal, what carries its mark."""
     done: list[Step] = []
 
     def both(step: Step) -> None:
@@ -94,8 +94,10 @@ def down(file: TopologyFile, directory: Path, *, watch: Watch = lambda step: Non
 
     try:
         with journal.only_one(directory), _Work(file, directory) as work:
+            known = work.journal.path.exists()
             left = apply.down(work.machine, work.journal, both)
-            left += work.sweep(both)
+            if not known:
+                left += work.sweep(both)
     except SetupError as error:
         raise RunError(str(error)) from error
     if left:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 
 import pytest
 
+from diversion.setup import SetupError
+from diversion.setup.machine import Machine
+from diversion.setup.netlink import link_mark
+from diversion.setup.steps import Make
+from diversion.setup.things import Link, Namespace, Thing
+from tap.device import MARK
 from tests.support.plumbing import plumbed
-
-pytestmark = pytest.mark.netns
 
 # Runs inside the host's namespaces, where /run is the laboratory's own.
 SCRIPT = """
@@ -95,6 +100,7 @@ print(json.dumps({"wrong": wrong, "told": told}))
 """
 
 
+@pytest.mark.netns
 def test_every_kind_of_step_there_and_back() -> None:
     with plumbed(vms=0) as host:
         told = json.loads(host.python(SCRIPT))
@@ -105,9 +111,16 @@ def test_every_kind_of_step_there_and_back() -> None:
 
 
 def test_the_alias_of_a_tap_is_the_one_that_the_service_adopts() -> None:
-    from diversion.setup.machine import Machine
-    from diversion.setup.netlink import link_mark
-    from diversion.setup.things import Link
-    from tap.device import MARK
-
     assert link_mark(Machine("host"), Link("", "vtap0", "tap")).startswith(MARK)
+
+
+def test_without_root_the_reason_is_told() -> None:
+    with pytest.raises(SetupError, match="not permitted; setup needs root"):
+        _Forbidden("host").apply(Make(Namespace("vip")))
+
+
+class _Forbidden(Machine):
+    """A machine that is not this user's."""
+
+    def _make(self, thing: Thing) -> None:
+        raise PermissionError(errno.EPERM, "Operation not permitted")
