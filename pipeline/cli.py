@@ -175,6 +175,32 @@ def _setup_options(parser: argparse.ArgumentParser) -> None:
     _report_options(parser, "the steps")
 
 
+def _topology_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-t", "--topology", metavar="FILE", help="draw this file instead of the host")
+    add(
+        "--plain",
+        action="store_true",
+        help="with --topology: do not mark what applying it to this host would do",
+    )
+    add(
+        "-f",
+        "--format",
+        choices=["tree", "json", "dot", "svg"],
+        default="tree",
+        help="tree: for a terminal (default); dot: for Graphviz; svg: a picture",
+    )
+    add("-o", "--out", default="-", metavar="FILE", help="where to (default: standard output)")
+    add("--docker", metavar="FILE", help="a saved docker network inspect, instead of the Engine")
+    add("--libvirt", metavar="DIR", help="libvirt's files, instead of /etc/libvirt/qemu")
+    add(
+        "--state",
+        metavar="DIR",
+        default="/var/lib/peeltap/setup",
+        help="where the journals are (default: /var/lib/peeltap/setup)",
+    )
+
+
 def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
     add = parser.add_argument_group("what is said").add_argument
     add("--json", action="store_true", help=f"print {what} as one JSON object")
@@ -294,6 +320,22 @@ Then do it, all of it or nothing; again, it does nothing:
   peeltap setup down --topology host.yaml
 
 Exit codes of status: 0 the host is as the file says, 1 it is not.
+""",
+    ),
+    "topology": (
+        "Draw the network of this host, or of a topology file.",
+        _topology_options,
+        """\
+Bridges and their ports, veth pairs across namespaces, VLANs, VXLANs, taps,
+neighbours, containers and domains:
+
+  peeltap topology
+
+A file before it is applied, + what would be made, ~ changed, - removed:
+
+  peeltap topology --topology host.yaml
+
+  peeltap topology --topology host.yaml --plain --format svg --out host.svg
 """,
     ),
     "demo": (

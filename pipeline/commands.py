@@ -168,6 +168,26 @@ def setup(asked: Namespace) -> int:
     return 1 if asked.action == "status" and outcome.state != "up" else 0
 
 
+def topology(asked: Namespace) -> int:
+    """Run `peeltap topology`."""
+    from pipeline import topology as work
+    from pipeline.errors import RunError
+
+    if asked.topology:
+        graph = work.of_file(asked.topology, Path(asked.state), compare=not asked.plain)
+    else:
+        graph = work.of_host(asked.docker, asked.libvirt)
+    told = work.text(graph, asked.format)
+    if asked.out == "-":
+        sys.stdout.write(told)
+        return 0
+    try:
+        Path(asked.out).write_text(told)
+    except OSError as error:
+        raise RunError(f"{asked.out}: cannot be written: {error.strerror}") from error
+    return 0
+
+
 def print_json(value: dict[str, Any], stream: TextIO) -> None:
     """Write one indented JSON object."""
     import orjson

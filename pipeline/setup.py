@@ -59,10 +59,20 @@ def _backends() -> list[Backend]:
     return [name for name, program in programs.items() if shutil.which(program) is not None]
 
 
+def wanted(file: TopologyFile) -> list[Desired]:
+    """Everything that the file asks for."""
+    return desired(file.settings, backend(file))
+
+
+def planned(file: TopologyFile, directory: Path, *, cut_me_off: bool = True) -> Plan:
+    """Find the steps as values; ConfigError where the host stands in the way."""
+    with _Work(file, directory) as work:
+        return work.plan(cut_me_off=cut_me_off)
+
+
 def examine(file: TopologyFile, directory: Path, *, cut_me_off: bool = False) -> Outcome:
     """Find the steps and touch nothing; ConfigError where the host stands in the way."""
-    with _Work(file, directory) as work:
-        found = work.plan(cut_me_off=cut_me_off)
+    found = planned(file, directory, cut_me_off=cut_me_off)
     state = "complete" if not found.actions else "changes"
     return Outcome(file.settings.name, state, _commands(found))
 
@@ -139,12 +149,10 @@ class _Work:
         self.machine.__exit__(*error)
 
     def plan(self, *, cut_me_off: bool) -> Plan:
-        wanted = desired(self.file.settings, backend(self.file))
+        asked = wanted(self.file)
         try:
-            seen = self.look(wanted)
-            return plan(
-                wanted, seen, self.journal.entries, self.journal.seen, cut_me_off=cut_me_off
-            )
+            seen = self.look(asked)
+            return plan(asked, seen, self.journal.entries, self.journal.seen, cut_me_off=cut_me_off)
         except PlanError as error:
             raise self.file.error(error.problems) from None
         except SetupError as error:
@@ -161,10 +169,10 @@ class _Work:
                 left.append(f"{words.commands(step)[0]}: {error}")
         return left
 
-    def look(self, wanted: list[Desired]) -> Observed:
+    def look(self, asked: list[Desired]) -> Observed:
         entries = self.journal.entries.values()
         settings = [one.step.setting for one in entries if isinstance(one.step, Set)]
-        return observe(self.machine, wanted, settings)
+        return observe(self.machine, asked, settings)
 
 
 def _commands(found: Plan) -> list[list[str]]:
