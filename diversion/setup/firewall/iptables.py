@@ -8,6 +8,7 @@ share them across namespaces.
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import zlib
 from collections.abc import Iterator
@@ -59,19 +60,45 @@ def remove(run: Runner, ruleset: Ruleset) -> None:
 
 
 def _drop_tables(run: Runner, ruleset: Ruleset) -> None:
-    """Take away the tables that came with us; only iptables over nf_tables can lose one."""
-    if "nf_tables" not in run(ruleset.namespace, ["iptables", "--version"]):
+    """Take away the tables and built-in chains that came with us and are empty.
+
+    Only iptables over nf_tables can lose them, and without nft they stay, doing nothing.
+    """
+    if shutil.which("nft") is None:
         return
-    for table, lines in _saved(run, ruleset.namespace).items():
-        untouched = all(line.startswith(":") and " ACCEPT " in line for line in lines)
-        if table not in ruleset.tables_before and untouched:
-            # Without nft an empty table stays, which does nothing.
-            run(ruleset.namespace, ["nft", "delete", "table", "ip", table])
+    namespace = ruleset.namespace
+    for table in TABLES:
+        chains = _chains_of(run, namespace, table)
+        fresh = [
+            chain
+            for chain, empty in chains.items()
+            if empty and f"{table}/{chain}" not in ruleset.tables_before
+        ]
+        if chains and len(fresh) == len(chains) and table not in ruleset.tables_before:
+            run(namespace, ["nft", "delete", "table", "ip", table])
+            continue
+        for chain in fresh:
+            run(namespace, ["nft", "delete", "chain", "ip", table, chain])
 
 
 def tables(run: Runner, namespace: str) -> tuple[str, ...]:
-    """Which of iptables' tables are there."""
-    return tuple(sorted(_saved(run, namespace)))
+    """Which of iptables' tables are there, and with nft also which chains: `nat/PREROUTING`."""
+    found = list(_saved(run, namespace))
+    if shutil.which("nft") is not None:
+        for table in TABLES:
+            found += [f"{table}/{chain}" for chain in _chains_of(run, namespace, table)]
+    return tuple(sorted(found))
+
+
+def _chains_of(run: Runner, namespace: str, table: str) -> dict[str, bool]:
+    """The chains of one of iptables' tables as nft shows them, and whether each is as if new."""
+    listed = json.loads(run(namespace, ["nft", "-j", "list", "ruleset", "ip"]))["nftables"]
+    chains = [one["chain"] for one in listed if one.get("chain", {}).get("table") == table]
+    rules = {one["rule"]["chain"] for one in listed if one.get("rule", {}).get("table") == table}
+    return {
+        str(one["name"]): one["name"] not in rules and one.get("policy") == "accept"
+        for one in chains
+    }
 
 
 def fingerprint(run: Runner, namespace: str, name: str) -> str | None:

@@ -119,7 +119,7 @@ def test_xml_that_is_none_of_libvirts(text: str) -> None:
 
 
 def test_json_that_is_none() -> None:
-    with pytest.raises(outside.OutsideError, match="saved.json: not JSON"):
+    with pytest.raises(outside.OutsideError, match=r"saved\.json: not JSON"):
         outside.parse("{", "saved.json")
 
 
