@@ -11,7 +11,7 @@ PYTEST_WORKERS ?= 2
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 
-.PHONY: help setup demo check test test-rust fuzz test-python bench coverage fixtures clean
+.PHONY: help setup demo check test test-rust fuzz test-python bench bench-setup coverage fixtures clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -49,6 +49,9 @@ fuzz: ## every fuzz target for a few seconds, from its corpus
 
 test-python:
 	pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+bench-setup: ## 200 segments and 50,000 addresses with ports, beside a shell script; as root
+	@python -m bench.setup
 
 bench: ## measures peeltap beside cp, editcap, tcprewrite, dpkt and scapy
 	@scripts/setup.sh bench

@@ -4,7 +4,7 @@
 
 Each runs in a network and mount namespace of its own, as root: 200 segments, one of them with
 50,000 addresses with ports. The script has one command for each thing, as people write such
-scripts; that `ipset restore` takes a whole file is known to fewer, and is what the setup stage uses.
+scripts; `ipset restore`, which takes a whole file, is what the setup stage uses.
 """
 
 from __future__ import annotations

@@ -37,6 +37,9 @@ needs() {
 		ip              iproute2        the recordings and their tests
 		ethtool         ethtool         the recordings and their tests
 		unshare         util-linux      the recordings and their tests
+		nft             nftables        the setup stage's tests
+		iptables        iptables        the setup stage's tests
+		ipset           ipset           the setup stage's tests
 		haproxy         haproxy         the recordings and their tests
 		nginx           nginx-light     the recordings and their tests
 		sshd            openssh-server  the recordings and their tests
