@@ -57,10 +57,12 @@ def script(segments: int, ports: int) -> Iterator[str]:
         if at == 0:
             yield f"ip netns exec {space} sysctl -qw net/ipv4/conf/eth0/route_localnet=1"
             yield f"ip netns exec {space} ipset create advert hash:ip,port maxelem 65536"
+            # One entry into the namespace for all of them.
+            yield f"ip netns exec {space} sh -e <<'END'"
             for one in range(ports // 100):
                 address = ipaddress.IPv4Address(FIRST + one)
-                for port in range(1000, 1100):
-                    yield f"ip netns exec {space} ipset add advert {address},tcp:{port}"
+                yield from (f"ipset add advert {address},tcp:{port}" for port in range(1000, 1100))
+            yield "END"
             yield (
                 f"ip netns exec {space} iptables -t nat -A PREROUTING -i eth0 -p tcp -m set "
                 "--match-set advert dst,dst -j DNAT --to-destination 127.0.0.1:7000"

@@ -141,23 +141,31 @@ class _Work:
 
     def _state(self, thing: Thing, entry: Entry | None) -> str:
         """`there`, `absent`, or why what is there is not what is wanted."""
-        if thing.key in self.gone or any(key in self.gone for key in thing.stands_on):
-            return "absent"
         if isinstance(thing, Ruleset):
-            seen = self.observed.fingerprints.get(thing.key)
-            if seen is None:
-                return "absent"
-            same = entry is not None and entry.step == Make(thing)
-            if same and self.seen.get(thing.key) == seen:
-                return "there"
-            if entry is not None:
-                return "differs"
+            return self._state_of_rules(thing, entry)
+        found = self.observed.things.get(thing.key)
+        if found is None or thing.key in self.gone:
+            return "absent"
+        # By what it stands on now, which may be another interface than the one that is wanted; what
+        # the kernel does not tell of a link, its peer's namespace, the wanted one tells.
+        ground = found.stands_on + (thing.stands_on if isinstance(thing, Link) else ())
+        if any(key in self.gone for key in ground):
+            return "absent"
+        return difference(thing, found) or "there"
+
+    def _state_of_rules(self, rules: Ruleset, entry: Entry | None) -> str:
+        seen = self.observed.fingerprints.get(rules.key)
+        if seen is None or ("namespace", rules.namespace) in self.gone:
+            return "absent"
+        if entry is None:
             return (
-                f"there are firewall rules called peeltap-{thing.name} already, and no journal of "
+                f"there are firewall rules called peeltap-{rules.name} already, and no journal of "
                 "them; run down, which goes by the owner marks then"
             )
-        found = self.observed.things.get(thing.key)
-        return "absent" if found is None else difference(thing, found) or "there"
+        same = entry.step == Make(rules) and self.seen.get(rules.key) == seen
+        # A part of them may be gone with the interface that it was for.
+        whole = not any(key in self.gone for key in rules.stands_on)
+        return "there" if same and whole else "differs"
 
     def want_setting(self, wanted: Wanted) -> None:
         setting = wanted.setting
