@@ -105,6 +105,17 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the comparison as one JSON object")
 
 
+def _proxy_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-c", "--config", required=True, metavar="FILE", help="its file")
+    add("--check", action="store_true", help="check the file, and those that it names, and end")
+    add(
+        "--print-haproxy",
+        action="store_true",
+        help="print HAProxy's configuration for the same hop, and end",
+    )
+
+
 def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
     add = parser.add_argument_group("what is said").add_argument
     add("--json", action="store_true", help=f"print {what} as one JSON object")
@@ -159,6 +170,20 @@ Works line by line, on files or in a pipe; what was there before is kept under
         "Show what Suricata reports on recorded attacks, without and with Peeltap.",
         _demo_options,
         "Runs the installed Suricata twice on the same recordings. Needs no root.\n",
+    ),
+    "agent": (
+        "Accept peers where decoys are advertised, and bring them to gateway1 with a header.",
+        _proxy_options,
+        "  peeltap agent --config agent.json\n",
+    ),
+    "gateway": (
+        "Be gateway1, gateway2 or both: the two ends of the leg that carries headers.",
+        _proxy_options,
+        """\
+  peeltap gateway --config gateway.yaml
+
+SIGHUP reads the rules anew, SIGTERM lets open connections end first.
+""",
     ),
 }
 

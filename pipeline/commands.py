@@ -95,6 +95,43 @@ def demo(asked: Namespace) -> int:
     return 0
 
 
+def agent(asked: Namespace) -> int:
+    """Run `peeltap agent`."""
+    from diversion.agent import print_haproxy, service
+    from diversion.proxy.haproxy import NoHAProxyError
+    from pipeline import proxies
+    from pipeline.errors import RunError
+
+    config = proxies.load_agent(asked.config)
+    if asked.print_haproxy:
+        try:
+            sys.stdout.write(print_haproxy.render(config))
+        except NoHAProxyError as error:
+            raise RunError(str(error)) from None
+        return 0
+    return 0 if asked.check else service.run(config)
+
+
+def gateway(asked: Namespace) -> int:
+    """Run `peeltap gateway`."""
+    from diversion.gateway import print_haproxy, service
+    from diversion.proxy.haproxy import NoHAProxyError
+    from pipeline import proxies
+    from pipeline.errors import RunError
+
+    settings = proxies.load_gateway(asked.config)
+    one = settings.gateway1
+    rules = None if one is None else proxies.load_rules(Path(one.rules))
+    try:
+        if asked.print_haproxy:
+            sys.stdout.write(print_haproxy.render(settings, rules))
+        elif not asked.check:
+            service.run(settings, proxies.load_rules)
+    except (NoHAProxyError, service.ServiceError) as error:
+        raise RunError(str(error)) from None
+    return 0
+
+
 def print_json(value: dict[str, Any], stream: TextIO) -> None:
     """Write one indented JSON object."""
     import orjson

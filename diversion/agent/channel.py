@@ -8,8 +8,8 @@ import socket
 from collections.abc import Callable
 from typing import Any
 
-from diversion.agent.rules import Listener, read_listeners
 from diversion.proxy.control import BEAT, PREFACE, Talk
+from diversion.proxy.listeners import Listener, read_listeners
 from diversion.proxy.loop import Deadline, Loop
 from diversion.proxy.pump import End
 

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from diversion.agent.rules import Listener, RulesError, read_listeners
 from diversion.proxy.addresses import Ends, parse_ends
 from diversion.proxy.headers import emitter, magic_layout
 from diversion.proxy.hub import Limits
+from diversion.proxy.listeners import Listener, RulesError, read_listeners
 
 MAX_BYTES = 8 << 20
 

@@ -12,18 +12,15 @@ from typing import Any
 
 from diversion.agent.channel import Channel
 from diversion.agent.config import AgentConfig
-from diversion.agent.rules import Listener, change, restore, save
-from diversion.proxy import listener as listening
+from diversion.agent.rules import restore, save
 from diversion.proxy.addresses import Ends, show_ends
 from diversion.proxy.headers import emitter
 from diversion.proxy.hub import Hub, raise_file_limit
 from diversion.proxy.link import Link
-from diversion.proxy.loop import Deadline, Loop
+from diversion.proxy.listeners import Listener, ListenerSet
+from diversion.proxy.loop import Loop
 from diversion.proxy.pump import End
 from diversion.proxy.tls import TlsEnd, client_context
-
-RETRY = 5.0
-"""Seconds until a listener that could not be opened is tried again."""
 
 
 class Agent:
@@ -38,10 +35,7 @@ class Agent:
         if config.tls is not None:
             self._tls = client_context(config.tls.certificate, config.tls.key, config.tls.ca)
         self._serial = ""
-        self._want: tuple[Listener, ...] = ()
-        self._open: dict[Listener, socket.socket] = {}
-        self._failed: dict[Listener, str] = {}
-        self._retry = Deadline(self._retries)
+        self._listeners = ListenerSet(self.hub, self._accepted, lambda: self._channel.report())
         self._channel = Channel(
             loop,
             self._connect_channel,
@@ -61,88 +55,46 @@ class Agent:
                 self.hub.say("info", "rules restored", serial=self._serial, listeners=len(wanted))
             except (OSError, ValueError) as error:
                 self.hub.say("error", "kept rules cannot be used", why=str(error)[:1000])
-        self._apply(wanted)
+        self._listeners.apply(self._with_own(wanted))
         if self._config.rules:
             self._channel.start()
 
     def stop(self) -> None:
         """Accept nothing more; end when the connections have."""
-        self._loop.cancel(self._retry)
         self._channel.stop()
+        self._listeners.stop()
         self.hub.say("info", "draining", open=self.hub.counters.open)
-        self._open.clear()
         self.hub.drain()
 
     def report(self) -> dict[str, Any]:
         """How the listeners are, and what happened so far."""
-        listeners = [
-            {**one.as_dict(), "up": one in self._open, "error": self._failed.get(one, "")}
-            for one in self._want
-        ]
         counters = self.hub.counters.as_dict()
-        return {"serial": self._serial, "listeners": listeners, "counters": counters}
+        return {
+            "serial": self._serial,
+            "listeners": self._listeners.report(),
+            "counters": counters,
+        }
 
     # --- Rules ---
 
     def _new_rules(self, serial: str, listeners: tuple[Listener, ...]) -> None:
-        if serial == self._serial and set(self._wanted_with(listeners)) == set(self._want):
+        want = self._with_own(listeners)
+        if serial == self._serial and want == self._listeners.want:
             return
         self._serial = serial
-        self._apply(listeners)
+        self._listeners.apply(want)
         if self._config.state is not None:
             try:
                 save(self._config.state, serial, listeners)
             except OSError as error:
                 self.hub.say("error", "rules not kept", why=str(error))
-        self.hub.say(
-            "info", "rules applied", serial=serial, up=len(self._open), failed=len(self._failed)
-        )
+        up = sum(one["up"] for one in self._listeners.report())
+        self.hub.say("info", "rules applied", serial=serial, up=up, failed=len(want) - up)
 
-    def _wanted_with(self, rules: tuple[Listener, ...]) -> tuple[Listener, ...]:
+    def _with_own(self, rules: tuple[Listener, ...]) -> tuple[Listener, ...]:
         own = {(one.listen, one.netns) for one in self._config.listeners}
         theirs = (one for one in rules if (one.listen, one.netns) not in own)
         return (*self._config.listeners, *theirs)
-
-    def _apply(self, rules: tuple[Listener, ...]) -> None:
-        want = self._wanted_with(rules)
-        todo = change(tuple(self._open), want)
-        for one in todo.close:
-            self.hub.unserve(self._open.pop(one))
-        self._want = want
-        self._failed.clear()
-        sockets = {(one.listen, one.accept, one.netns): one for one in self._open}
-        for one in want:
-            same = sockets.get((one.listen, one.accept, one.netns))
-            if same is None:
-                self._listen(one)
-            elif same is not one:
-                self._open[one] = self._open.pop(same)
-
-    def _listen(self, one: Listener) -> None:
-        try:
-            sock = listening.listen(one.listen, accept=one.accept, netns=one.netns)
-        except OSError as error:
-            if self._failed.get(one) != str(error):
-                self.hub.say("error", "listener failed", listener=one.name, why=str(error))
-            self._failed[one] = str(error)
-            self._loop.at(self._loop.now + RETRY, self._retry)
-            return
-        self._failed.pop(one, None)
-        self._open[one] = sock
-        accept = one.accept
-        # A socket with one address knows it; any other is asked for each connection.
-        fixed = one.listen if accept == "direct" and not _is_any(one.listen) else None
-
-        def accepted(sock: socket.socket, address: Ends) -> None:
-            self._accepted(sock, address, fixed or listening.destination(sock, accept))
-
-        self.hub.serve(sock, accepted)
-
-    def _retries(self, _: float) -> float | None:
-        for one in list(self._failed):
-            self._listen(one)
-        self._channel.report()
-        return None
 
     # --- Connections ---
 
@@ -170,10 +122,6 @@ class Agent:
         sock.connect_ex(self._config.gateway1)
         dressed = self._dress(sock)
         return End(dressed, plain=dressed is sock)  # type: ignore[arg-type]
-
-
-def _is_any(ends: Ends) -> bool:
-    return ends[0] in ("0.0.0.0", "::")  # noqa: S104
 
 
 def run(config: AgentConfig) -> int:

@@ -98,6 +98,11 @@ class Link:
         hub.loop.at(self._last + self._limit, self._deadline)
         hub.loop.register(self.left.fd, self._on_left, EVENTS)
 
+    @property
+    def is_open(self) -> bool:
+        """Whether it is not over."""
+        return self._stage != OVER
+
     def announce(self, peer: Ends, destination: Ends) -> bool:
         """Say who it is; False, and over, if the peer has too many already."""
         self.peer = peer
