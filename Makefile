@@ -11,7 +11,7 @@ PYTEST_WORKERS ?= 2
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 
-.PHONY: help setup demo check test test-rust fuzz test-python bench coverage fixtures clean
+.PHONY: help setup demo check test test-rust fuzz test-python bench bench-proxy agent coverage fixtures clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -53,6 +53,13 @@ test-python:
 bench: ## measures peeltap beside cp, editcap, tcprewrite, dpkt and scapy
 	@scripts/setup.sh bench
 	@python -m bench
+
+bench-proxy: ## measures the proxies beside HAProxy doing the same hop
+	@scripts/setup.sh bench
+	@python -m bench.proxy
+
+agent: ## builds build/peeltap-agent.pyz: the agent as one file, for any Python 3.9 or later
+	@python3 scripts/make_agent.py
 
 coverage: ## lines and branches of Python, lines of Rust, into coverage/
 	@scripts/setup.sh test

@@ -49,6 +49,8 @@ needs() {
 		editcap         tshark          the golden tests
 		c++             g++             the fuzz targets
 		pcap_library    libpcap0.8      replay --filter
+		nft             nftables        the proxies' tests
+		iptables        iptables        the proxies' tests
 		shellcheck      shellcheck      the check of the shell scripts
 	TABLE
     bench) cat <<-'TABLE' ;;
@@ -57,6 +59,9 @@ needs() {
 		editcap         tshark          the comparison with editcap
 		jq              jq              the comparison of EVE correction
 		valgrind        valgrind        instructions per packet
+		ab              apache2-utils   the comparison of the proxies with HAProxy
+		haproxy         haproxy         the comparison of the proxies with HAProxy
+		nginx           nginx-light     the comparison of the proxies with HAProxy
 	TABLE
     *) fail "unknown group '$1'; groups are build, demo, test, bench" ;;
     esac

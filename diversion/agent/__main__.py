@@ -25,6 +25,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("-c", "--config", required=True, metavar="FILE", help="its file, in JSON")
     parser.add_argument("--check", action="store_true", help="check the file and end")
+    parser.add_argument(
+        "--print-haproxy", action="store_true", help="print HAProxy's file for the same, and end"
+    )
     asked = parser.parse_args(arguments)
     try:
         config = configuration.load(asked.config)
@@ -32,6 +35,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     if asked.check:
+        return 0
+    if asked.print_haproxy:
+        from diversion.agent import print_haproxy
+
+        try:
+            sys.stdout.write(print_haproxy.render(config))
+        except ValueError as error:
+            sys.stderr.write(f"peeltap-agent: {error}\n")
+            return 1
         return 0
     from diversion.agent import service
 

@@ -84,6 +84,13 @@ class Gateway2:
         self._as_peer(link, sock, found.peer, decoy)
 
     def _as_peer(self, link: Link, sock: socket.socket, peer: Ends, decoy: Ends) -> None:
+        def again() -> socket.socket | None:
+            other = self._hub.socket_to(decoy)
+            if self.source.rebind(other, peer):
+                return other
+            other.close()
+            return None
+
         def go(why: str | None) -> None:
             if not link.is_open:
                 sock.close()
@@ -91,7 +98,7 @@ class Gateway2:
                 sock.close()
                 link.end("source_failed", reset=True, why=why)
             else:
-                link.bring(sock, decoy)
+                link.bring(sock, decoy, again=again)
 
         # `go` may be called, and the link be over, before `begin` returns.
         over = self.source.begin(sock, peer, decoy, go)

@@ -120,11 +120,28 @@ class Link:
         self._then = then
         self._stage = HEAD
 
-    def bring(self, sock: socket.socket | TlsEnd, to: Ends, header: bytes = b"") -> None:
-        """Connect `sock`, non-blocking and bound as it shall be, to `to`; then relay."""
+    def bring(
+        self,
+        sock: socket.socket | TlsEnd,
+        to: Ends,
+        header: bytes = b"",
+        *,
+        again: Callable[[], socket.socket | None] = lambda: None,
+    ) -> None:
+        """Connect `sock`, non-blocking and bound as it shall be, to `to`; then relay.
+
+        Where the address and port that it is bound to cannot be had for this, `again` is asked for
+        another socket.
+        """
         raw = sock if isinstance(sock, socket.socket) else sock.socket
         self.to = to
         result = raw.connect_ex(to)
+        if result == errno.EADDRNOTAVAIL:
+            other = again()
+            if other is not None:
+                sock.close()
+                sock = raw = other
+                result = raw.connect_ex(to)
         if result not in (0, errno.EINPROGRESS):
             sock.close()
             self.end(_end_of(result), reset=True)
@@ -180,7 +197,10 @@ class Link:
             elif not events & select.EPOLLOUT:
                 return
             self._stage = RELAYING
-            self._limit = self.hub.limits.idle_seconds
+            self._limit = limit = self.hub.limits.idle_seconds
+            # A later deadline finds itself when the earlier one comes; an earlier one does not.
+            if limit < self.hub.limits.connect_seconds:
+                self.hub.loop.at(self.hub.loop.now + limit, self._deadline)
         if events & _IN:
             right.readable = True
             if events & _FIN:

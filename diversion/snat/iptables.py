@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 
 from diversion.proxy.addresses import Ends, show_ends
 from diversion.proxy.loop import Loop
+from diversion.snat.conntrack import Conntrack
 from diversion.snat.reserve import Mapping, Reservations
 from diversion.snat.source import Go, SourceError
 
@@ -26,6 +27,7 @@ class IptablesSource:
         self._loop = loop
         self._chain = f"PEELTAP-{name.upper()}"
         self._reserved = Reservations()
+        self._conntrack: Conntrack | None = None
         self._adding: list[Mapping] = []
         self._removing: list[Mapping] = []
         self._pending = False
@@ -45,14 +47,22 @@ class IptablesSource:
                 why = _run([program, "-w", "-t", "nat", "-I", *jump])
             if why is not None:
                 raise SourceError(f"source iptables: {why}; it needs iptables and CAP_NET_ADMIN")
+        self._conntrack = Conntrack()
 
     def close(self) -> None:
         """Take the chain away."""
+        if self._conntrack is not None:
+            self._conntrack.close()
+            self._conntrack = None
         for program in PROGRAMS.values():
             nat = [program, "-w", "-t", "nat"]
             _run([*nat, "-D", "POSTROUTING", "-p", "tcp", "-j", self._chain])
             _run([*nat, "-F", self._chain])
             _run([*nat, "-X", self._chain])
+
+    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """As of a `Source`."""
+        return False
 
     def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
         """As of a `Source`."""
@@ -84,6 +94,8 @@ class IptablesSource:
             old = [one for one in removing if one.version == version and one.made]
             if not new and not old:
                 continue
+            if self._conntrack is not None:
+                self._conntrack.forget([(one.peer, one.decoy) for one in new])
             lines = [f"-A {self._chain} {_rule(one)}" for one in new]
             lines += [f"-D {self._chain} {_rule(one)}" for one in old]
             why = _run([f"{program}-restore", "--noflush", "-w"], _restore(lines))

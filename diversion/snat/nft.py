@@ -18,6 +18,7 @@ from collections.abc import Callable
 
 from diversion.proxy.addresses import Ends
 from diversion.proxy.loop import Loop
+from diversion.snat.conntrack import Conntrack
 from diversion.snat.elements import Elements, key, value
 from diversion.snat.reserve import Mapping, Reservations
 from diversion.snat.source import Go, SourceError
@@ -56,6 +57,7 @@ class NftSource:
         self._loop = loop
         self._table = f"peeltap_{name}"
         self._elements: Elements | None = None
+        self._conntrack: Conntrack | None = None
         self._reserved = Reservations()
         self._adding: list[Mapping] = []
         self._removing: list[Mapping] = []
@@ -70,13 +72,21 @@ class NftSource:
         """Make the table, anew where a killed process has left one; SourceError."""
         self._nft(_TABLE.format(table=self._table, size=SIZE))
         self._elements = Elements(self._table)
+        self._conntrack = Conntrack()
 
     def close(self) -> None:
         """Take the table away; conntrack keeps what it knows of connections that still live."""
         if self._elements is not None:
             self._elements.close()
             self._elements = None
+        if self._conntrack is not None:
+            self._conntrack.close()
+            self._conntrack = None
             self._nft(f"delete table inet {self._table}\n")
+
+    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """As of a `Source`."""
+        return False
 
     def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
         """As of a `Source`."""
@@ -102,15 +112,16 @@ class NftSource:
     def _flush(self) -> None:
         """Make all elements that this round has asked for, and take away those that are over."""
         self._pending = False
-        elements = self._elements
+        elements, conntrack = self._elements, self._conntrack
         adding, self._adding = self._adding, []
         removing, self._removing = self._removing, []
-        if elements is None:
+        if elements is None or conntrack is None:
             return
         for version, name in MAPS.items():
             here = [one for one in adding if one.version == version and not one.over]
             try:
                 if here:
+                    conntrack.forget([(one.peer, one.decoy) for one in here])
                     elements.add(
                         name, [(key(one.local, one.decoy), value(one.peer)) for one in here]
                     )

@@ -32,6 +32,12 @@ class Source(Protocol):
         Calls `go` now or later in the round. Gives what is to be called at the connection's end.
         """
 
+    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """Prepare another socket with another port, after the kernel has refused the peer's own.
+
+        False if that would not help.
+        """
+
     def close(self) -> None:
         """Take down what `open` has set up."""
 
@@ -48,6 +54,10 @@ class OwnSource:
         """As of a `Source`."""
         go(None)
         return _nothing
+
+    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """As of a `Source`."""
+        return False
 
     def close(self) -> None:
         """Nothing to do."""

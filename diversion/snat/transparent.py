@@ -84,6 +84,16 @@ class TransparentSource:
         go(None)
         return (lambda: self._tuples.give(peer, decoy)) if ours else (lambda: None)
 
+    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """As of a `Source`: the last connection with these addresses is in TIME_WAIT here."""
+        try:
+            make_transparent(sock)
+            sock.bind((peer[0], 0))
+        except OSError:
+            return False
+        self.port_changed += 1
+        return True
+
     def _add_route(self, netlink: Any, version: int) -> None:
         [lo] = netlink.link_lookup(ifname="lo")
         netlink.route(
