@@ -88,7 +88,7 @@ def emit_v2(peer: Ends, destination: Ends) -> bytes:
 
 def _probe(emit: Emitter) -> None:
     """Find a broken layout when it is configured, not when the first attacker comes."""
-    tried = (("192.0.2.1", 1), ("2001:db8::1", 1))
+    tried = (("192.0.2.1", 0xFFFF), ("2001:db8::1", 0xFFFF))
     for ends in tried:
         try:
             emit(ends, ends)

@@ -110,7 +110,8 @@ class Loop:
     def cancel(self, deadline: Deadline) -> None:
         """Ask it no more."""
         if deadline.slot >= 0:
-            self._slots[deadline.slot].discard(deadline)
+            # Its slot may be the one that is just being asked.
+            self._slots.get(deadline.slot, set()).discard(deadline)
             deadline.slot = -1
 
     def _expire(self) -> None:

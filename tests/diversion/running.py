@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from diversion.proxy.addresses import Ends
 from diversion.proxy.hub import Hub, Limits
 from diversion.proxy.link import Link
@@ -54,13 +56,14 @@ class Running:
         """The first line that has these values, when it is there."""
         deadline = time.monotonic() + 10
         while time.monotonic() < deadline:
-            for line in self._lines():
+            for line in self.lines():
                 if wanted.items() <= line.items():
                     return line
             time.sleep(0.02)
         raise AssertionError(f"no line with {wanted} in {self._text!r}")
 
-    def _lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[dict[str, Any]]:
+        """All lines so far."""
         os.set_blocking(self._read, False)
         try:
             while more := os.read(self._read, 65536):
@@ -131,6 +134,12 @@ def through(relay: Running, header: bytes = b"") -> Iterator[tuple[socket.socket
             decoy.settimeout(10)
             with decoy:
                 yield peer, decoy
+
+
+def assert_reset(at: Ends) -> None:
+    """A peer that connects there gets an RST, perhaps before its own connect(2) has returned."""
+    with pytest.raises(ConnectionResetError), socket.create_connection(at, timeout=10) as peer:
+        peer.recv(1)
 
 
 def reset(sock: socket.socket) -> None:

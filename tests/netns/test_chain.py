@@ -81,7 +81,7 @@ def test_a_decoy_sees_the_peer(
         chain.start_gateway(chain.gateway1, chain.gateway1_file(agent_codec=agent_codec)),
         chain.start_agent(chain.agent_file(codec=agent_codec)),
     )
-    chain.gateway2.wait_listening(*range(LEG_PORT, LEG_PORT + len(LEGS)))
+    chain.wait(chain.gateway2, *range(LEG_PORT, LEG_PORT + len(LEGS)))
     chain.wait_agent(*ports.values())
     for family in (4, 6):
         for port in ports.values():
@@ -136,8 +136,8 @@ def test_haproxy_in_each_place(chain: Chain, started: Started, place: str, codec
         started(chain.start_haproxy(chain.agent, "agent", agent))
     else:
         started(chain.start_agent(agent))
-    chain.gateway2.wait_listening(LEG_PORT)
-    chain.gateway1.wait_listening(ENTRY_PORT)
+    chain.wait(chain.gateway2, LEG_PORT)
+    chain.wait(chain.gateway1, ENTRY_PORT)
     chain.wait_agent(80)
     try:
         for family in (4, 6):

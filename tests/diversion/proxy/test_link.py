@@ -10,13 +10,7 @@ import pytest
 from diversion.proxy.addresses import Ends
 from diversion.proxy.hub import Hub
 from diversion.proxy.link import HeadError, Link
-from tests.diversion.running import Accept, forward, reset, running, server, through
-
-
-def assert_reset(at: Ends) -> None:
-    """A peer that connects there gets an RST, perhaps before its own connect(2) has returned."""
-    with pytest.raises(ConnectionResetError), socket.create_connection(at, timeout=10) as peer:
-        peer.recv(1)
+from tests.diversion.running import Accept, assert_reset, forward, reset, running, server, through
 
 
 def reading(to: Ends) -> Accept:

@@ -1,0 +1,59 @@
+"""Lines that nobody waits for."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from diversion.proxy.counters import Counters, Lines
+
+
+def test_lines_are_whole_and_in_order() -> None:
+    read, write = os.pipe()
+    lines = Lines(write, Counters())
+    for number in range(500):
+        lines.say("info", "event", number=number)
+    assert lines.flush()
+    said = os.read(read, 1 << 16).splitlines()
+    assert [json.loads(line)["number"] for line in said] == list(range(500))
+    os.close(read)
+    os.close(write)
+
+
+def test_a_reader_that_does_not_read_costs_lines_only() -> None:
+    read, write = os.pipe()
+    counters = Counters()
+    lines = Lines(write, counters, room=100_000)
+    for _ in range(3000):
+        lines.put("x" * 99)
+    assert counters.lines_lost == 2000
+    assert not lines.flush()
+    # As soon as somebody reads, the rest comes.
+    got = b""
+    while True:
+        got += os.read(read, 1 << 16)
+        if lines.flush():
+            break
+    os.close(write)
+    while more := os.read(read, 1 << 16):
+        got += more
+    assert got == (b"x" * 99 + b"\n") * 1000
+    os.close(read)
+
+
+def test_a_reader_that_has_gone_costs_lines_only() -> None:
+    read, write = os.pipe()
+    counters = Counters()
+    lines = Lines(write, counters)
+    os.close(read)
+    lines.put("x")
+    assert lines.flush()
+    assert counters.lines_lost == 1
+    os.close(write)
+
+
+def test_the_numbers_as_json_has_them() -> None:
+    counters = Counters()
+    counters.ends["closed"] += 1
+    assert counters.as_dict()["ends"] == {"closed": 1}
+    json.dumps(counters.as_dict())
