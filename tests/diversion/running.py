@@ -142,6 +142,14 @@ def assert_reset(at: Ends) -> None:
         peer.recv(1)
 
 
+def read_exactly(sock: socket.socket, count: int) -> bytes:
+    """So many bytes, in however many pieces; fewer where the stream ends."""
+    got = b""
+    while len(got) < count and (more := sock.recv(count - len(got))):
+        got += more
+    return got
+
+
 def reset(sock: socket.socket) -> None:
     """Close with RST."""
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\x01\0\0\0\0\0\0\0")
