@@ -24,7 +24,7 @@ _REPLY, _IP, _PROTO = 2, 1, 2
 _ADDRESSES = {socket.AF_INET: (1, 2), socket.AF_INET6: (3, 4)}
 _NUMBER, _SOURCE_PORT, _DESTINATION_PORT = 1, 2, 3
 
-MOST = 500
+MOST = 64
 """Messages at a time; their answers must fit into a socket's buffer."""
 
 
