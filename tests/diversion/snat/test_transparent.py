@@ -75,5 +75,6 @@ say([first[0], second[0].split()[0], changed, third[1], again, seen])
 """
     )
     peer = PEER[4]
-    refused = "[Errno 99] Cannot assign requested address"
-    assert said == [f"{peer} 4060", peer, 1, refused, True, peer]
+    # Whether the kernel lets the third have its port depends on how far the first's end has got.
+    assert said[3] in (None, "[Errno 99] Cannot assign requested address")
+    assert [*said[:3], *said[4:]] == [f"{peer} 4060", peer, 1, True, peer]
