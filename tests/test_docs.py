@@ -13,7 +13,8 @@ import pytest
 from pydantic import BaseModel
 
 from pipeline import cli, config, config_check
-from pipeline.demo import Comparison, Side
+from pipeline.demo.offline import Comparison
+from pipeline.demo.sides import Side
 from pipeline.summary import OUTCOMES, VERDICTS, Events, Summary
 from reassembly import records
 from reassembly.engine_config import engine_config
