@@ -3,11 +3,11 @@
     maker ──> keeper ──> first process of the world ──> programs
               (outside)   root in it, and its PID 1
 
-The world has a user, network, PID, mount, IPC and UTS namespace of its own, with `/run`, `/proc` and
-`/sys` of its own. The kernel kills the keeper when the maker ends in whatever way, the first process
-when the keeper does, and with the first process of a PID namespace everything in it; interfaces
-and further network namespaces go with the last process. Nothing has to be cleaned up, so nothing
-can be forgotten.
+The world has a user, network, PID, mount, IPC and UTS namespace of its own, and in them `/run`,
+`/proc` and `/sys`. The kernel kills the keeper when the maker ends in whatever way, the first
+process when the keeper does, and with the first process of a PID namespace everything in it;
+interfaces and further network namespaces go with the last process. Nothing has to be cleaned up, so
+nothing can be forgotten.
 
     def show(world: World) -> int:
         vm = world.space("vm1")
@@ -38,7 +38,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
 
-from pyroute2 import IPRoute  # type: ignore[import-untyped]
+from pyroute2 import IPRoute, NetlinkError  # type: ignore[import-untyped]
 
 from diversion import kernel
 
@@ -138,9 +138,14 @@ class Space:
                     kernel.setns(there, kernel.CLONE_NEWNET)
             yield
 
-    def netlink(self) -> IPRoute:
-        """A netlink socket inside this namespace, to be used with `with`."""
-        return IPRoute() if self.path is None else IPRoute(netns=str(self.path))
+    @contextlib.contextmanager
+    def netlink(self) -> Iterator[IPRoute]:
+        """A netlink socket inside this namespace; NamespaceError where the kernel says no."""
+        try:
+            with IPRoute() if self.path is None else IPRoute(netns=str(self.path)) as socket:
+                yield socket
+        except NetlinkError as error:
+            raise NamespaceError(f"{self.name}: the kernel says no to a link: {error}") from error
 
     def sysctl(self, key: str, value: str | int) -> None:
         """Set `net.KEY`; /proc/sys/net shows the namespace of whoever opens it."""

@@ -101,14 +101,25 @@ def _enrich_options(parser: argparse.ArgumentParser) -> None:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--keep", metavar="DIR", help="keep captures, flow records and events in this directory")
-    add("--json", action="store_true", help="print the comparison as one JSON object")
+    add("--hold", action="store_true", help="keep the system up afterwards, for looking around")
+    add("--pcap", metavar="DIR", help="record br1 and vtap0 into this directory")
+    add("--seconds", type=_seconds, metavar="N", help="how long the attacks go on (default: 30)")
+    add("--offline", action="store_true", help="recorded attacks, without namespaces")
+    add("--keep", metavar="DIR", help="keep the files of the demo in this directory")
+    add("--json", action="store_true", help="print the outcome as one JSON object")
 
 
 def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
     add = parser.add_argument_group("what is said").add_argument
     add("--json", action="store_true", help=f"print {what} as one JSON object")
     add("-q", "--quiet", action="store_true", help=f"no progress, none of {what}")
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 1 <= number <= 3600:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 3600")
+    return number
 
 
 def _seed(text: str) -> int:
@@ -156,9 +167,18 @@ Works line by line, on files or in a pipe; what was there before is kept under
 """,
     ),
     "demo": (
-        "Show what Suricata reports on recorded attacks, without and with Peeltap.",
+        "Show the whole system under attack: what Suricata says without and with Peeltap.",
         _demo_options,
-        "Runs the installed Suricata twice on the same recordings. Needs no root.\n",
+        """\
+Machines, proxies, decoys, attackers and two Suricatas, in namespaces of their
+own: needs no root, changes nothing on this machine, and ends without a trace.
+Where namespaces are forbidden, recorded attacks are shown instead.
+
+For looking around afterwards, and for a look at the packets:
+
+  peeltap demo --hold
+  peeltap demo --pcap recordings
+""",
     ),
 }
 

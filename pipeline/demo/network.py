@@ -1,13 +1,13 @@
 """The demo's machines: each a network namespace, but for the host, which is the world's own.
 
     scanner  203.0.113.7      ┐
-    guesser  198.51.100.23    ├─ internet ─┬─────────── host: gateway1 ─ br1 ─┬─ vm1: gateway2, nginx
-    robot    2001:db8:bad::7  │            │             │                    └─ vm2: gateway2, sshd,
-    visitor  192.0.2.44       ┘            └─ agent ─────┘                            SMTP server
+    guesser  198.51.100.23    ├─ internet ─┬──────── host: gateway1 ─ br1 ─┬─ vm1: gateway2, nginx
+    robot    2001:db8:bad::7  │            │          │                    └─ vm2: gateway2, sshd,
+    visitor  192.0.2.44       ┘            └─ agent ──┘                            SMTP server
 
-The virtual addresses of vm1's decoy are the host's own, gateway1 accepts them itself; those of vm2's
-lie on another machine, whose agent hands them to gateway1. Every address of the outer side is one
-of the documentation's (RFC 5737, RFC 3849).
+The virtual addresses of vm1's decoy are the host's own, gateway1 accepts them itself; those of
+vm2's lie on another machine, whose agent hands them to gateway1. Who comes from outside has an
+address of those that are for documentation (RFC 5737, RFC 3849).
 """
 
 from __future__ import annotations

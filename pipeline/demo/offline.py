@@ -1,4 +1,4 @@
-"""`peeltap demo --offline`: recorded attacks, seen by the installed Suricata without and with Peeltap.
+"""`peeltap demo --offline`: recorded attacks, as Suricata sees them without and with Peeltap.
 
     recordings ──┬─ as captured ──────────────────────> Suricata ──> what it says alone
                  └─ peeltap replay --mode restore ────> Suricata ──> what it says with Peeltap
@@ -54,6 +54,7 @@ class Comparison:
     def as_dict(self) -> dict[str, Any]:
         """Give the object that `--json` prints; docs/replay.md lists its keys."""
         return {
+            "demo": "offline",
             "recordings": list(self.recordings),
             "suricata": self.version,
             "without": self.alone.as_dict(),

@@ -1,4 +1,4 @@
-"""The screen of the demo on recordings: the picture of the flow, then both Suricatas beside each other."""
+"""The screen of the offline demo: the picture, then both Suricatas beside each other."""
 
 from __future__ import annotations
 

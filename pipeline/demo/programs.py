@@ -7,6 +7,7 @@ could change to. Their files lie in the world's directory.
 from __future__ import annotations
 
 import importlib.util
+import os
 import shutil
 import subprocess
 import sys
@@ -14,14 +15,18 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import yaml
 
 from diversion.namespaces import NamespaceError, Program, Space
 from pipeline.demo.network import (
     BRIDGE,
     DECOYS,
+    GATEWAY1,
     GATEWAY1_FOR_AGENT,
     SERVICES,
+    VMS,
     Ends,
     Network,
     Service,
@@ -45,6 +50,10 @@ NEEDED: Final = {
 """Programs, and Debian's packages that have them. Suricata has messages of its own."""
 
 SITE: Final = "intranet.decoy.example"
+TAP: Final = "vtap0"
+CONTROL: Final = Path("/run/peeltap/control.sock")
+"""The default, in the world's own /run: `peeltap status` finds it there."""
+
 SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
 """Where servers live, and where an ordinary user's PATH does not lead."""
 
@@ -140,7 +149,7 @@ PROXIES: Final[dict[str, Callable[[Space, Sequence[Hop]], Program]]] = {
     "host": haproxy,
     "agent": haproxy,
 }
-"""Which program stands where: gateway2 in both VMs, gateway1, the agent; in the order of starting."""
+"""What stands where: gateway2 in both VMs, gateway1, the agent; in the order of starting."""
 
 
 def proxies(network: Network) -> None:
@@ -159,7 +168,7 @@ def decoys(network: Network) -> None:
     _nginx(network.spaces["vm1"])
     _sshd(network.spaces["vm2"])
     address, port = DECOYS["vm2"][0], 25
-    argv = [sys.executable, "-m", "aiosmtpd", "-n", "-l", f"{address}:{port}"]
+    argv: list[str | Path] = [sys.executable, "-m", "aiosmtpd", "-n", "-l", f"{address}:{port}"]
     argv += ["-c", "aiosmtpd.handlers.Sink"]
     _serving(network.spaces["vm2"], argv, "smtp-decoy.log", [port])
 
@@ -205,8 +214,12 @@ def _nginx(space: Space) -> None:
         "  }\n"
         "}\n"
     )
-    argv = [_path("nginx"), "-e", "stderr", "-c", config]
-    _serving(space, argv, "nginx.log", {service.decoy[1] for service in web})
+    _serving(
+        space,
+        [_path("nginx"), "-e", "stderr", "-c", config],
+        "nginx.log",
+        {service.decoy[1] for service in web},
+    )
 
 
 def _sshd(space: Space) -> None:
@@ -227,7 +240,7 @@ def _sshd(space: Space) -> None:
 
 def capture(space: Space, interface: str, path: Path) -> Program:
     """dumpcap on one interface; it ends in order on SIGINT."""
-    argv = [_path("dumpcap"), "-q", "-i", interface, "-w", path]
+    argv: list[str | Path] = [_path("dumpcap"), "-q", "-i", interface, "-w", path]
     program = space.spawn(argv, log=f"dumpcap-{interface}.log")
     _wait_for_words(program, "File:", program.log)
     return program
@@ -250,11 +263,94 @@ def suricata_alone(network: Network, suricata: SuricataSettings) -> tuple[Progra
     }
     settings = suricata.model_copy(update={"extra": {"af-packet": [sniff]}})
     written = suricata_config.write(settings, logs)
-    argv = [_path(settings.binary), "-c", written, "-l", logs, f"--af-packet={BRIDGE}"]
+    argv: list[str | Path] = [
+        _path(settings.binary),
+        "-c",
+        written,
+        "-l",
+        logs,
+        f"--af-packet={BRIDGE}",
+    ]
     argv += ["--init-errors-fatal"]
     program = network.host.spawn(argv, log="suricata-alone.log")
     _wait_for_words(program, "Engine started", logs / suricata_config.ENGINE_LOG)
     return program, logs / suricata_config.EVE_FILE
+
+
+# --- Peeltap -------------------------------------------------------------------------------------
+
+
+def tap(network: Network) -> tuple[dict[str, Any], bool]:
+    """The `tap:` section for this world, and whether it is a real tap.
+
+    Where this user may not open /dev/net/tun, packets are injected into one end of a veth pair.
+    """
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        host = network.host
+        network.world.connect((host, TAP, ()), (host, f"{TAP}-end", ()))
+        return {"interface": TAP}, False
+    return {"name": TAP, "persistent": False}, True
+
+
+def configuration(
+    network: Network, suricata: SuricataSettings, tap: dict[str, Any], events: Path
+) -> Path:
+    """Write Peeltap's own file, as an operator would."""
+    directory = network.world.directory
+    CONTROL.parent.mkdir(exist_ok=True)
+    whole = {
+        "gateways": [
+            {"from": GATEWAY1, "to": address, "headers": ["proxy-v2"]} for address in VMS.values()
+        ],
+        "capture": {"interface": BRIDGE},
+        "tap": tap,
+        "suricata": {
+            "rules": [str(path) for path in suricata.rules],
+            "home_net": suricata.home_net,
+        },
+        "sinks": [{"file": str(events)}],
+        "state": {"directory": str(directory / "state")},
+        "control": {"socket": str(CONTROL)},
+        "log": {"format": "text"},
+    }
+    path = directory / "peeltap.yaml"
+    path.write_text("# Made by peeltap demo.\n" + yaml.safe_dump(whole, sort_keys=False))
+    return path
+
+
+def peeltap(network: Network, config: Path) -> Program:
+    """`peeltap run`, which runs a Suricata of its own on the tap."""
+    call = "from pipeline.cli import main; main()"
+    argv: list[str | Path] = [sys.executable, "-c", call, "run", "--config", config]
+    return network.host.spawn(argv, log="peeltap.log")
+
+
+def status() -> dict[str, Any] | None:
+    """What the service says of itself, None while it does not."""
+    from pipeline.control import Client, ControlError
+
+    try:
+        with Client(CONTROL) as client:
+            return client.ask("status")
+    except ControlError:
+        return None
+
+
+def wait_ready(program: Program, seconds: float = 60) -> None:
+    """Return when Peeltap captures, and its Suricata listens."""
+    deadline = time.monotonic() + seconds
+    while True:
+        said = status() or {}
+        states = [said.get(part, {}).get("state") for part in ("capture", "output", "suricata")]
+        if states == ["up", "up", "ready"]:
+            return
+        code = program.process.poll()
+        if code is not None or time.monotonic() > deadline:
+            what = f"is not ready ({states})" if code is None else f"ended with {code}"
+            raise NamespaceError(f"peeltap run {what}: {program.last_words()}")
+        time.sleep(0.1)
 
 
 # --- Common --------------------------------------------------------------------------------------

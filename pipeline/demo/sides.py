@@ -60,7 +60,7 @@ def read_side(eve: Path) -> Side:
             event = orjson.loads(line)
             kind = event.get("event_type", "")
             side.types[kind] += 1
-            for name in _understood(kind, event.get(kind)):
+            for name in understood(kind, event.get(kind)):
                 side.understood[name] += 1
             if kind == "flow":
                 side.flows[canonical_ip(event["src_ip"]), canonical_ip(event["dest_ip"])] += 1
@@ -71,7 +71,7 @@ def read_side(eve: Path) -> Side:
     return side
 
 
-def _understood(kind: str, said: Any) -> Iterator[str]:
+def understood(kind: str, said: Any) -> Iterator[str]:
     """Tell what of the attacker's own words an event holds."""
     if not isinstance(said, dict):
         return
