@@ -32,7 +32,9 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,14 @@ _NAMED: Final = Path("/run/netns")
 
 # The network namespace of the thread that asks.
 _OWN: Final = "/proc/thread-self/ns/net"
+
+# What forbids user namespaces: the switch, the value that does, and one that does not. The second
+# and the third are Debian's and Ubuntu's own.
+_SWITCHES: Final = (
+    ("user.max_user_namespaces", "0", "10000"),
+    ("kernel.unprivileged_userns_clone", "0", "1"),
+    ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
+)
 
 _NOBODY: Final = 65534
 
@@ -96,10 +106,10 @@ class Program:
 
 @dataclass(frozen=True)
 class Space:
-    """One network namespace of the world; `path` is None for that of the world's first process."""
+    """One network namespace of the world, which `ip netns exec NAME` enters as well."""
 
     name: str
-    path: Path | None
+    path: Path
     directory: Path
 
     def command(self, argv: Sequence[str | Path], *, plain: bool = False) -> list[str]:
@@ -107,7 +117,7 @@ class Space:
 
         `plain`: as nobody, without any capability over the world.
         """
-        enter = [] if self.path is None else ["nsenter", f"--net={self.path}", "--"]
+        enter = ["nsenter", f"--net={self.path}", "--"]
         if plain:
             enter += ["unshare", "--user", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--"]
         return [*enter, *map(str, argv)]
@@ -132,17 +142,16 @@ class Space:
     @contextlib.contextmanager
     def entered(self) -> Iterator[None]:
         """The calling thread inside this namespace; sockets that it opens there stay there."""
-        with _staying():
-            if self.path is not None:
-                with _opened(self.path) as there:
-                    kernel.setns(there, kernel.CLONE_NEWNET)
+        with _staying(), _opened(self.path) as there:
+            kernel.setns(there, kernel.CLONE_NEWNET)
             yield
 
     @contextlib.contextmanager
     def netlink(self) -> Iterator[IPRoute]:
         """A netlink socket inside this namespace; NamespaceError where the kernel says no."""
+        # Its parameter `netns` would fork this process for each socket, signal handlers and all.
         try:
-            with IPRoute() if self.path is None else IPRoute(netns=str(self.path)) as socket:
+            with self.entered(), IPRoute() as socket:
                 yield socket
         except NetlinkError as error:
             raise NamespaceError(f"{self.name}: the kernel says no to a link: {error}") from error
@@ -180,19 +189,14 @@ class World:
     def __init__(self, directory: Path, pid: int) -> None:
         self.directory = directory
         self.pid = pid
-        self.host = Space("host", None, directory)
+        self.host = Space("host", _NAMED / "host", directory)
         self._ports = 0
 
     def space(self, name: str) -> Space:
-        """A further network namespace with its loopback up; `ip netns exec NAME` enters it."""
-        path = _NAMED / name
-        path.touch()
+        """A further network namespace with its loopback up."""
         with _staying():
             kernel.unshare(kernel.CLONE_NEWNET)
-            kernel.mount(_OWN, path, None, kernel.MS_BIND)
-        made = Space(name, path, self.directory)
-        _quiet(made)
-        return made
+            return _named(name, self.directory)
 
     def bridge(self, name: str, addresses: Iterable[str] = ()) -> None:
         """A bridge in `host` that forwards at once, with addresses of the host's own."""
@@ -222,7 +226,7 @@ class World:
             netlink = opened.enter_context(one[0].netlink())
             peer: dict[str, str | int] = {"ifname": other[1]}
             if other[0] is not one[0]:
-                peer["net_ns_fd"] = opened.enter_context(_opened(other[0].path or _OWN))
+                peer["net_ns_fd"] = opened.enter_context(_opened(other[0].path))
             netlink.link("add", ifname=one[1], kind="veth", peer=peer)
         for space, interface, addresses in (one, other):
             with space.netlink() as netlink:
@@ -265,14 +269,21 @@ def _staying() -> Iterator[None]:
             kernel.setns(back, kernel.CLONE_NEWNET)
 
 
-def _quiet(space: Space) -> None:
-    """Loopback up, wires that can be used at once, and low ports for servers that run plain."""
+def _named(name: str, directory: Path) -> Space:
+    """Name the thread's network namespace, and make it ready for use.
+
+    Loopback is up, wires can be used at once, and low ports are for servers that run plain, too.
+    """
+    space = Space(name, _NAMED / name, directory)
+    space.path.touch()
+    kernel.mount(_OWN, space.path, None, kernel.MS_BIND)
     with space.netlink() as netlink:
         netlink.link("set", index=1, state="up")
     for scope in ("all", "default"):
         space.sysctl(f"ipv6.conf.{scope}.accept_dad", 0)
         space.sysctl(f"ipv6.conf.{scope}.router_solicitations", 0)
     space.sysctl("ipv4.ip_unprivileged_port_start", 0)
+    return space
 
 
 def why_not() -> str | None:
@@ -366,7 +377,8 @@ def _keep(main: Callable[[World], int], directory: Path, say: int, mapped: int) 
         try:
             kernel.unshare(_NEW)
         except OSError as error:
-            os.write(say, f"the kernel refuses namespaces to this user ({error.strerror})".encode())
+            text = f"the kernel refuses namespaces to this user ({error.strerror}){_remedy()}"
+            os.write(say, text.encode())
             os._exit(code)
         os.write(say, b"unshared\n")
         if os.read(mapped, 1):
@@ -378,6 +390,16 @@ def _keep(main: Callable[[World], int], directory: Path, say: int, mapped: int) 
             code = _wait_for(first)
     finally:
         os._exit(code & 0xFF)
+
+
+def _remedy() -> str:
+    """What root may do about a refusal, as far as the kernel shows it."""
+    for name, forbids, allows in _SWITCHES:
+        path = Path("/proc/sys", *name.split("."))
+        with contextlib.suppress(OSError):
+            if path.read_text().strip() == forbids:
+                return f"; root may allow it with: sysctl {name}={allows}"
+    return ""
 
 
 def _wait_for(first: int) -> int:
@@ -401,15 +423,15 @@ def _begin(main: Callable[[World], int], directory: Path, say: int) -> NoReturn:
         except OSError as error:
             name = f" of {error.filename}" if error.filename else ""
             text = f"the kernel refuses what a namespace needs (mount{name}: {error.strerror})"
-            os.write(say, text.encode())
+            os.write(say, f"{text}{_remedy()}".encode())
             os._exit(code)
         os.close(say)
         code = main(world)
     except BaseException:
-        import traceback
-
         traceback.print_exc()
     finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
         os._exit(code)
 
 
@@ -424,5 +446,5 @@ def _furnish() -> int:
     # Servers want directories in /run; the machine's own stays as it is.
     kernel.mount("tmpfs", "/run", "tmpfs", kernel.MS_NOSUID | kernel.MS_NODEV)
     _NAMED.mkdir()
-    _quiet(Space("host", None, Path("/")))
+    _named("host", Path("/"))
     return pid
