@@ -8,6 +8,7 @@ which just those are. Somebody who is no root stays who he is.
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -24,6 +25,22 @@ def command(argv: Sequence[str | Path]) -> list[str]:
     if os.geteuid() != 0:
         return [*map(str, argv)]
     return [sys.executable, "-m", "tests.support.ordinary", *map(str, argv)]
+
+
+def in_world(module: str, function: str) -> str:
+    """What ``function(world)`` of the module prints, in a world that an ordinary user makes."""
+    lives = (
+        "import importlib, sys, tempfile\n"
+        "from pathlib import Path\n"
+        "from diversion.namespaces import run_world\n"
+        f"main = getattr(importlib.import_module({module!r}), {function!r})\n"
+        "with tempfile.TemporaryDirectory() as place:\n"
+        "    sys.exit(run_world(main, Path(place)))\n"
+    )
+    argv = command([sys.executable, "-c", lives])
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 def _blocked(path: Path) -> Path | None:
