@@ -27,6 +27,7 @@ into Suricata's events.
 _BEGIN = """\
 Begin with:  peeltap demo
              peeltap replay --help
+             peeltap run --help
 
 Exit codes:  0 done   1 failed   2 wrong use or configuration   130 interrupted
 """
@@ -99,6 +100,23 @@ def _enrich_options(parser: argparse.ArgumentParser) -> None:
     _report_options(parser, "the counts")
 
 
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-c", "--config", required=True, metavar="FILE", help="the whole configuration")
+    add("--check", action="store_true", help="check it, and what it names, and start nothing")
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "-s", "--socket", metavar="FILE", help="the control socket (/run/peeltap/control.sock)"
+    )
+    which.add_argument("-c", "--config", metavar="FILE", help="the configuration that names it")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-w", "--watch", action="store_true", help="show it anew every second")
+    how.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--hold", action="store_true", help="keep the system up afterwards, for looking around")
@@ -164,6 +182,38 @@ Works line by line, on files or in a pipe; what was there before is kept under
   peeltap enrich --flows flows.jsonl --in eve.json --out corrected.json
 
   tail -F eve.json | peeltap enrich --flows flows.sqlite | jq 'select(.alert)'
+""",
+    ),
+    "run": (
+        "Run the service: capture, tap, one Suricata, corrected events.",
+        _run_options,
+        """\
+Stays in the foreground and logs to standard error; a systemd unit comes with it.
+Started as root, it keeps CAP_NET_ADMIN and CAP_NET_RAW and gives up the rest.
+
+  peeltap run --config /etc/peeltap/peeltap.yaml --check
+
+  peeltap run --config /etc/peeltap/peeltap.yaml
+
+Beside the legs, the configuration needs only the interface that carries them:
+
+  gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]
+  capture: {interface: br1}
+
+SIGHUP opens the sinks anew and reloads Suricata's rules; SIGTERM and Ctrl-C stop,
+a second one at once. Exit codes: 0 stopped, 1 failed, 2 wrong use or configuration.
+""",
+    ),
+    "status": (
+        "Show what a running service does.",
+        _status_options,
+        """\
+Packets, connections by verdict, drops by reason, Suricata's state, events and
+their lag. Exit code 1 when no service answers.
+
+  peeltap status --watch
+
+  peeltap status --json | jq .connections
 """,
     ),
     "demo": (

@@ -77,6 +77,34 @@ def enrich(asked: Namespace) -> int:
     return 0
 
 
+def run(asked: Namespace) -> int:
+    """Run `peeltap run`."""
+    from pipeline import run as work
+
+    if asked.check:
+        work.check(asked.config)
+        print(f"{asked.config} is right")
+        return 0
+    return work.run(asked.config)
+
+
+def status(asked: Namespace) -> int:
+    """Run `peeltap status`."""
+    from pipeline import status as work
+
+    socket = work.socket_of(asked.socket, asked.config)
+    if asked.json:
+        print_json(work.ask(socket), sys.stdout)
+        return 0
+    from rich.console import Console
+
+    if asked.watch:
+        work.watch(socket, Console())
+    else:
+        Console().print(work.page(work.ask(socket)))
+    return 0
+
+
 def demo(asked: Namespace) -> int:
     """Run `peeltap demo`."""
     from pipeline.errors import RunError, UsageError

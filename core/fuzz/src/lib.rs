@@ -2,6 +2,7 @@
 //! libFuzzer, `core/tests/corpus.rs` replays the corpora through them.
 
 pub mod capture;
+pub mod checkpoint;
 pub mod engine;
 pub mod header;
 pub mod wire;
@@ -20,4 +21,5 @@ pub const TARGETS: &[Target] = &[
     ("filters", capture::filters),
     ("wire", wire::wire),
     ("engine", engine::engine),
+    ("checkpoint", checkpoint::checkpoint),
 ];
