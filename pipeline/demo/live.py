@@ -140,6 +140,8 @@ class _Show:
                     play(self.network, self.request.seconds, shown.playing)
                     shown.stage("waiting for the last events")
                     self._settle(counters)
+                # The tap and its packets are gone when Peeltap is.
+                counters.read()
                 if not self.request.hold:
                     shown.stage("ending")
                     self._end()
@@ -160,7 +162,9 @@ class _Show:
         self.network = network = machines.build(self.world)
         directory = self.world.directory
         legs = [f"{address}/32" for address in machines.VMS.values()]
-        settings = SuricataSettings(rules=[RULES], home_net=legs)
+        # Some of a conversation is looked at when Suricata forgets it; a minute is long for a show.
+        soon = {"flow-timeouts.tcp.closed": 1}
+        settings = SuricataSettings(rules=[RULES], home_net=legs, extra=soon)
         self.version = process.find().version
         shown.stage("starting decoys")
         programs.decoys(network)

@@ -31,7 +31,8 @@ from pipeline.demo.network import (
     Network,
     Service,
 )
-from suricata import config as suricata_config
+from suricata import live_config
+from suricata.config import ENGINE_LOG, EVE_FILE
 from suricata.settings import SuricataSettings
 
 NEEDED: Final = {
@@ -247,34 +248,16 @@ def capture(space: Space, interface: str, path: Path) -> Program:
 
 
 def suricata_alone(network: Network, suricata: SuricataSettings) -> tuple[Program, Path]:
-    """A Suricata on br1, as one would run it without Peeltap; and the file of its events."""
+    """A Suricata on br1, run as Peeltap runs the one on the tap; and the file of its events."""
     logs = network.world.directory / "alone"
-    sniff = {
-        "interface": BRIDGE,
-        "threads": 1,
-        "cluster-id": 91,
-        "cluster-type": "cluster_flow",
-        "defrag": True,
-        "use-mmap": True,
-        "tpacket-v3": True,
-        # Offloaded frames are up to 64 KiB, and their checksums are yet to be filled in.
-        "block-size": 131072,
-        "checksum-checks": "kernel",
-    }
-    settings = suricata.model_copy(update={"extra": {"af-packet": [sniff]}})
-    written = suricata_config.write(settings, logs)
-    argv: list[str | Path] = [
-        _path(settings.binary),
-        "-c",
-        written,
-        "-l",
-        logs,
-        f"--af-packet={BRIDGE}",
-    ]
-    argv += ["--init-errors-fatal"]
+    logs.mkdir()
+    config = logs / live_config.CONFIG_FILE
+    config.write_text(live_config.emit(suricata, BRIDGE, logs))
+    argv: list[str | Path] = [_path(suricata.binary), "-c", config, "-l", logs]
+    argv += [f"--af-packet={BRIDGE}", "--init-errors-fatal"]
     program = network.host.spawn(argv, log="suricata-alone.log")
-    _wait_for_words(program, "Engine started", logs / suricata_config.ENGINE_LOG)
-    return program, logs / suricata_config.EVE_FILE
+    _wait_for_words(program, "Engine started", logs / ENGINE_LOG)
+    return program, logs / EVE_FILE
 
 
 # --- Peeltap -------------------------------------------------------------------------------------
@@ -309,6 +292,7 @@ def configuration(
         "suricata": {
             "rules": [str(path) for path in suricata.rules],
             "home_net": suricata.home_net,
+            "extra": suricata.extra,
         },
         "sinks": [{"file": str(events)}],
         "state": {"directory": str(directory / "state")},
