@@ -93,10 +93,8 @@ class Program:
         lines = self.log.read_text(errors="replace").strip().splitlines()
         return lines[-1] if lines else "it said nothing"
 
-    def stop(self, number: int = signal.SIGTERM, seconds: float = 10) -> int:
-        """Let it end in order, or kill it after `seconds`; its exit code."""
-        if self.process.poll() is None:
-            self.process.send_signal(number)
+    def wait(self, seconds: float = 10) -> int:
+        """Its exit code; it is killed if it does not end."""
         try:
             return self.process.wait(seconds)
         except subprocess.TimeoutExpired:

@@ -202,9 +202,11 @@ class _Show:
 
     def _end(self) -> None:
         """End what has files to finish; everything else ends with the world."""
+        for program, number in self.started:
+            if program.process.poll() is None:
+                program.process.send_signal(number)
         while self.started:
-            program, number = self.started.pop()
-            program.stop(number)
+            self.started.pop()[0].wait()
         if self.pcap is not None:
             for made in self.world.directory.glob("*.pcapng"):
                 shutil.move(made, self.pcap / made.name)
@@ -237,7 +239,7 @@ class _Show:
         lines = (
             "",
             " Everything stays up until Ctrl-C. From another terminal:",
-            f"   {sudo}nsenter --target {self.world.pid} --all",
+            f"   {sudo}nsenter --target {self.world.pid} --user --mount --net --pid",
             f"     the host, with br1, {programs.TAP}, gateway1 and Peeltap; there:",
             "     peeltap status              what Peeltap says of itself",
             "     ip netns exec NAME bash     one of the other machines:",
