@@ -236,10 +236,11 @@ class _Show:
         """Say how to look around, and wait for Ctrl-C, which is the ordinary end."""
         sudo = "sudo " if self.by_root else ""
         names = " ".join(name for name in self.network.spaces if name != "host")
+        enter = f"nsenter --preserve-credentials -t {self.world.pid} --user --mount --net --pid"
         lines = (
             "",
             " Everything stays up until Ctrl-C. From another terminal:",
-            f"   {sudo}nsenter --target {self.world.pid} --user --mount --net --pid",
+            f"   {sudo}{enter}",
             f"     the host, with br1, {programs.TAP}, gateway1 and Peeltap; there:",
             "     peeltap status              what Peeltap says of itself",
             "     ip netns exec NAME bash     one of the other machines:",
