@@ -42,8 +42,11 @@ RULES: Final = FIXTURES / "rules" / "peeltap.rules"
 SECONDS: Final = 30.0
 """How long the attacks go on."""
 
-SETTLE_SECONDS: Final = 15.0
-"""How long an event may be on its way. Ordinarily it takes one."""
+SETTLE_SECONDS: Final = 3.0
+"""How long the last events may be on their way; what Suricata keeps to its end comes then."""
+
+HOLD_SECONDS: Final = 30.0
+"""The same where no end comes soon: Suricata looks for ended conversations every eight seconds."""
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ class _Show:
         return Counters(network.host, wires, Voice(eve), Voice(events))
 
     def _settle(self, counters: Counters) -> None:
-        deadline = time.monotonic() + SETTLE_SECONDS
+        deadline = time.monotonic() + (HOLD_SECONDS if self.request.hold else SETTLE_SECONDS)
         while not self._judge(counters).right and time.monotonic() < deadline:
             time.sleep(0.3)
 
