@@ -64,6 +64,8 @@ _SWITCHES: Final = (
     ("kernel.apparmor_restrict_unprivileged_userns", "1", "0"),
 )
 
+_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
 _NOBODY: Final = 65534
 
 _NEW: Final = (
@@ -303,8 +305,9 @@ def run_world(main: Callable[[World], int], directory: Path) -> int:
     """Run `main` as the first process of a new world; its exit code, or minus a signal.
 
     `directory` is for the files of the world's programs. Call it from the main thread: the world
-    ends with the thread that made it. SIGINT and SIGTERM are left to the first process, which gets
-    the one from the terminal and the other from here. NamespaceError where the kernel refuses.
+    ends with the thread that made it. SIGINT, SIGTERM and SIGHUP are the first process's to answer:
+    the first comes from the terminal, the others from here, as SIGTERM. NamespaceError where the
+    kernel refuses.
     """
     reading, writing = os.pipe()
     mapped, go = os.pipe()
@@ -336,21 +339,25 @@ def run_world(main: Callable[[World], int], directory: Path) -> int:
 
 @contextlib.contextmanager
 def _passing_on(keeper: int) -> Iterator[None]:
-    """Leave Ctrl-C to the world, and hand SIGTERM over to it."""
-
-    def hand_over(number: int, frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(keeper, number)
-
-    before = {
-        signal.SIGINT: signal.signal(signal.SIGINT, signal.SIG_IGN),
-        signal.SIGTERM: signal.signal(signal.SIGTERM, hand_over),
-    }
+    """Leave Ctrl-C to the world; SIGTERM, and the end of the terminal, reach it as SIGTERM."""
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    _hand_over_to(keeper)
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _hand_over_to(child: int) -> None:
+    def hand_over(number: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(child, signal.SIGTERM)
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, hand_over)
 
 
 def _write_maps(pid: int) -> None:
@@ -401,12 +408,7 @@ def _remedy() -> str:
 
 
 def _wait_for(first: int) -> int:
-    def hand_over(number: int, frame: object) -> None:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(first, number)
-
-    signal.signal(signal.SIGTERM, hand_over)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _hand_over_to(first)
     code = os.waitstatus_to_exitcode(os.waitpid(first, 0)[1])
     return code if code >= 0 else 128 - code
 

@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from pipeline.errors import ConfigError, PeeltapError
@@ -127,6 +128,35 @@ def _demo_options(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="print the outcome as one JSON object")
 
 
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-c", "--config", required=True, metavar="FILE", help="the configuration of the service")
+    add(
+        "--canary",
+        action="store_true",
+        help="send one harmless connection across the bridge and wait for its event; needs root",
+    )
+    add(
+        "--seconds",
+        type=_seconds,
+        default=20.0,
+        metavar="N",
+        help="how long the canary's event is waited for (default: 20)",
+    )
+    add("--quick", action="store_true", help="do not let Suricata read the rules")
+    add("--socket", type=Path, metavar="FILE", help="the control socket, if not the configured one")
+    add = parser.add_argument_group("what is said").add_argument
+    add("--json", action="store_true", help="print the findings as one JSON object")
+    add("-q", "--quiet", action="store_true", help="no progress, and only what is not well")
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 600:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most 600")
+    return number
+
+
 def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
     add = parser.add_argument_group("what is said").add_argument
     add("--json", action="store_true", help=f"print {what} as one JSON object")
@@ -214,6 +244,25 @@ their lag. Exit code 1 when no service answers.
   peeltap status --watch
 
   peeltap status --json | jq .connections
+""",
+    ),
+    "doctor": (
+        "Say whether the live service can run, or does, and what to do where not.",
+        _doctor_options,
+        """\
+Looks at privileges, kernel, interfaces, offloads, the tap's quarantine, clock,
+directories, Suricata, its configuration and rules; and, where it runs, at what
+the service says of itself. Changes nothing.
+
+  peeltap doctor -c peeltap.yaml
+
+With --canary one harmless connection crosses the bridge, from a namespace that
+is thrown away, with documentation addresses in its header; its event has to
+come back with them:
+
+  peeltap doctor -c peeltap.yaml --canary
+
+Exit codes:  0 nothing is wrong   1 something is   2 wrong use or configuration
 """,
     ),
     "demo": (

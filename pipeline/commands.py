@@ -151,6 +151,28 @@ def _demo_offline(asked: Namespace) -> int:
     return 0
 
 
+def doctor(asked: Namespace) -> int:
+    """Run `peeltap doctor`."""
+    from pipeline.doctor import examine, report
+    from pipeline.doctor.finding import worst
+    from pipeline.progress import progress
+
+    whole = examine.load(asked.config)
+    with progress(quiet=asked.quiet or asked.json) as shown:
+        shown.stage("looking")
+        findings = examine.examine(whole, test_rules=not asked.quick, control=asked.socket)
+        if asked.canary:
+            findings += examine.fly(whole, seconds=asked.seconds, say=shown.stage)
+    if asked.json:
+        print_json(report.as_dict(findings), sys.stdout)
+    else:
+        from rich.console import Console
+
+        shown_findings = [one for one in findings if not asked.quiet or one.state != "ok"]
+        report.render(shown_findings, Console())
+    return 1 if worst(findings) == "fail" else 0
+
+
 def print_json(value: dict[str, Any], stream: TextIO) -> None:
     """Write one indented JSON object."""
     import orjson

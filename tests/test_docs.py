@@ -24,6 +24,7 @@ from reassembly.presets import LAYOUT_PRESETS
 from reassembly.rules import BUILTIN_CODECS, SSLPROXY
 from reassembly.settings import Codec, EngineSettings, Gateway, Limits
 from suricata.settings import EveType, SuricataSettings
+from tap.settings import TapSettings
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -210,3 +211,25 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
             if "://" not in target:
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_option_and_topic_of_the_doctor_is_in_the_documentation() -> None:
+    text = page("doctor.md")
+    for action in cli._parser("doctor")._actions:
+        longest = max(action.option_strings, key=len, default=None)
+        if longest != "--help":
+            assert f"`{longest}`" in text, longest
+    sources = "".join(path.read_text() for path in (ROOT / "pipeline/doctor").glob("*.py"))
+    topics = set(re.findall(r'topic(?:, [a-z_, ]+)? = "(\w+)"', sources))
+    assert topics >= {"tap", "canary", "clock", "directories", "rules"}
+    for topic in topics | {"service", "store", "checkpoint"}:
+        assert f"`{topic}`" in text, topic
+
+
+def test_every_key_of_the_tap_is_in_the_documentation() -> None:
+    text = page("tap.md")
+    for name, field in TapSettings.model_fields.items():
+        [told] = re.findall(rf"^\| `{name}` \| (.+?) \|", text, re.MULTILINE)
+        default = field.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        assert told == ("none" if default is None else f"`{shown}`"), name

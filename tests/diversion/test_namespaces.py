@@ -203,11 +203,12 @@ def test_nothing_stays_when_the_maker_is_killed(live: Live) -> None:
     nobody_is_left_in(machine)
 
 
-def test_sigterm_is_handed_over(live: Live) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda one: one.name)
+def test_the_end_is_handed_over(live: Live, number: signal.Signals) -> None:
     process = live("waiting")
     assert process.stdout is not None
     host, machine = process.stdout.readline().split()
-    process.terminate()
+    process.send_signal(number)
     assert finished(process) == (9, "stopped\n")
     nobody_is_left_in(host)
     nobody_is_left_in(machine)
@@ -236,7 +237,7 @@ def test_here_it_is_allowed() -> None:
     asks = "from diversion.namespaces import why_not; print(why_not())"
     argv = ordinary.command([sys.executable, "-c", asks])
     said = subprocess.check_output(argv, text=True, cwd=ordinary.ROOT)
-    assert said == "None\n", "this machine lets no ordinary user make namespaces"
+    assert said == "None\n", f"this machine lets no ordinary user make namespaces: {said}"
     assert why_not() is None
 
 
