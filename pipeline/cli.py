@@ -163,13 +163,6 @@ def _report_options(parser: argparse.ArgumentParser, what: str) -> None:
     add("-q", "--quiet", action="store_true", help=f"no progress, none of {what}")
 
 
-def _seconds(text: str) -> float:
-    number = float(text)
-    if not 1 <= number <= 3600:
-        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 3600")
-    return number
-
-
 def _seed(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 0xFFFF:

@@ -166,7 +166,7 @@ class _Show:
         directory = self.world.directory
         legs = [f"{address}/32" for address in machines.VMS.values()]
         # Some of a conversation is looked at when Suricata forgets it; a minute is long for a show.
-        soon = {"flow-timeouts.tcp.closed": 1}
+        soon = {"flow-timeouts.tcp.closed": 1, "flow-timeouts.tcp.emergency-closed": 0}
         settings = SuricataSettings(rules=[RULES], home_net=legs, extra=soon)
         self.version = process.find().version
         shown.stage("starting decoys")

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from pipeline.demo import live
-from tests.pipeline.conftest import ARGV, Run
+from tests.pipeline.conftest import ARGV, Run, child
 from tests.support import ordinary
 
 Demo = Callable[..., "subprocess.Popen[str]"]
@@ -84,14 +85,34 @@ def told_right(text: str) -> dict[str, Any]:
     return told
 
 
+def events(lines: bytes) -> Counter[tuple[str, ...]]:
+    """What is told of whom: types, ends, signatures, and what was understood of the application."""
+    told: Counter[tuple[str, ...]] = Counter()
+    for line in lines.splitlines():
+        event = json.loads(line)
+        kind = event["event_type"]
+        ends = (str(event[key]) for key in ("src_ip", "src_port", "dest_ip", "dest_port"))
+        said = event[kind] if kind in ("alert", "http", "ssh", "smtp", "tls") else {}
+        told[(kind, *ends, json.dumps(said, sort_keys=True))] += 1
+    return told
+
+
 @pytest.mark.netns
 @pytest.mark.suricata
 def test_the_whole_show(demo: Demo, place: Path) -> None:
     before = sorted(Path("/sys/class/net").iterdir())
     pcap = place / "pcap"
-    out, err = demo("--seconds", 1, "--json", "--pcap", pcap).communicate(timeout=120)
+    kept = place / "kept"
+    arguments = ("--seconds", 1, "--json", "--pcap", pcap, "--keep", kept)
+    out, err = demo(*arguments).communicate(timeout=120)
     assert err == ""
     told_right(out)
+    # The recording of br1, replayed, tells of the same events.
+    again = child(
+        "replay", pcap / "br1.pcapng", "-c", kept / "peeltap.yaml", "--suricata", "--eve", "-", "-q"
+    )
+    assert (again.returncode, again.stderr) == (0, b"")
+    assert events(again.stdout) == events((kept / "events.json").read_bytes())
     # On br1 the headers are before the attackers' words, on vtap0 they are not.
     dirty, clean = ((pcap / f"{name}.pcapng").read_bytes() for name in ("br1", "vtap0"))
     for words in (b"GET /cgi-bin/.%2e/", b"SSH-2.0-Go", b"VRFY root"):
@@ -100,7 +121,7 @@ def test_the_whole_show(demo: Demo, place: Path) -> None:
     assert dirty.count(b"\r\n\r\n\0\r\nQUIT\n") == 15
     assert clean.count(b"\r\n\r\n\0\r\nQUIT\n") == 0
     assert processes_with(place) == []
-    assert list(place.iterdir()) == [pcap]
+    assert sorted(place.iterdir()) == [kept, pcap]
     assert sorted(Path("/sys/class/net").iterdir()) == before
 
 
