@@ -306,7 +306,9 @@ def configuration(
 
 def peeltap(network: Network, config: Path) -> Program:
     """`peeltap run`, which runs a Suricata of its own on the tap."""
-    call = "from pipeline.cli import main; main()"
+    # It starts elsewhere, and has to be this Peeltap, not one that is installed.
+    here = str(Path(__file__).parents[2])
+    call = f"import sys; sys.path.insert(0, {here!r}); from pipeline.cli import main; main()"
     argv: list[str | Path] = [sys.executable, "-c", call, "run", "--config", config]
     return network.host.spawn(argv, log="peeltap.log")
 

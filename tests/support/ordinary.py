@@ -69,6 +69,7 @@ def _show(paths: set[Path]) -> None:
 def main() -> None:
     """Becomes the program."""
     argv = sys.argv[1:]
+    os.umask(0o022)
     kernel.unshare(kernel.CLONE_NEWNS)
     kernel.mount("none", "/", None, kernel.MS_REC | kernel.MS_PRIVATE)
     _show({Path(place).resolve() for place in (ROOT, sys.prefix, sys.base_prefix)})
