@@ -120,8 +120,12 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--keep", metavar="DIR", help="keep captures, flow records and events in this directory")
-    add("--json", action="store_true", help="print the comparison as one JSON object")
+    add("--hold", action="store_true", help="keep the system up afterwards, for looking around")
+    add("--pcap", metavar="DIR", help="record br1 and vtap0 into this directory")
+    add("--seconds", type=_seconds, metavar="N", help="how long the attacks go on (default: 30)")
+    add("--offline", action="store_true", help="recorded attacks, without namespaces")
+    add("--keep", metavar="DIR", help="keep the files of the demo in this directory")
+    add("--json", action="store_true", help="print the outcome as one JSON object")
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
@@ -255,9 +259,18 @@ Exit codes:  0 nothing is wrong   1 something is   2 wrong use or configuration
 """,
     ),
     "demo": (
-        "Show what Suricata reports on recorded attacks, without and with Peeltap.",
+        "Show the whole system under attack: what Suricata says without and with Peeltap.",
         _demo_options,
-        "Runs the installed Suricata twice on the same recordings. Needs no root.\n",
+        """\
+Machines, proxies, decoys, attackers and two Suricatas, in namespaces of their
+own: needs no root, changes nothing on this machine, and ends without a trace.
+Where namespaces are forbidden, recorded attacks are shown instead.
+
+For looking around afterwards, and for a look at the packets:
+
+  peeltap demo --hold
+  peeltap demo --pcap recordings
+""",
     ),
 }
 
