@@ -55,7 +55,7 @@ class Whole(ServiceSections, EngineSettings):
 def check(data: dict[str, Any], *, live: bool = False) -> Whole | list[tuple[Path, str]]:
     """Give the whole file, or its mistakes; `live`: what the live service cannot do without."""
     absent: list[tuple[Path, str]] = []
-    if live and "capture" not in data:
+    if live and data.get("capture") is None:
         absent.append((("capture",), f"missing; {_REMEDIES['capture']}"))
     try:
         whole = Whole.model_validate(data)
@@ -141,6 +141,8 @@ def _words(item: Any) -> str:
         case "string_type":
             quote = f'; put it in quotes: "{value}"' if isinstance(value, int | float) else ""
             return f"must be text, not {kind_of(value)}{quote}"
+        case "path_type":
+            return f"must be the name of a file, not {_shown(value)}"
         case "int_type" | "int_parsing" | "int_from_float":
             return f"must be a whole number, not {_shown(value)}"
         case "float_type" | "float_parsing":

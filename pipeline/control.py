@@ -56,8 +56,9 @@ class RefusedError(ControlError):
 class ControlServer:
     """Answers on the socket at `path`, within the loop that owns `selector`.
 
-    `commands` maps a command's word to what answers it; what that returns is the answer. The loop
-    calls the data of each ready key, `tick` from time to time, and `close` at the end.
+    `commands` maps a command's word to what answers it; what that returns is the answer. `now` is
+    the time, in seconds of any clock, from which `tick` goes on. The loop calls the data of each
+    ready key, `tick` from time to time, and `close` at the end.
     """
 
     def __init__(
@@ -67,12 +68,13 @@ class ControlServer:
         selector: selectors.BaseSelector,
         *,
         group: str | None = None,
+        now: float = 0.0,
     ) -> None:
         self._path = path
         self._commands = commands
         self._selector = selector
         self._clients: dict[socket.socket, _Client] = {}
-        self._now = 0.0
+        self._now = now
         self._socket = _listen(path, group)
         self._mark = _mark(path)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
@@ -158,7 +160,11 @@ class ControlServer:
         command = self._commands.get(word) if isinstance(word, str) else None
         if command is None:
             return _refusal(f"no such command; there are: {', '.join(self._commands)}")
-        return {"ok": True, **command()}
+        try:
+            return {"ok": True, **command()}
+        except Exception as error:
+            # A part that cannot tell its state must not end the service that others rely on.
+            return _refusal(f"{word} failed: {type(error).__name__}: {error}")
 
     def _end(self, client: _Client) -> None:
         self._selector.unregister(client.socket)

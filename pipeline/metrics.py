@@ -48,6 +48,8 @@ ENGINE_EVENTS: Final = (
     "icmp_mapped",
     "superframe_segmented",
     "true_tuple_collided",
+    "resumed",
+    "not_resumed",
 )
 """The names of `core/src/engine/stats.rs`; a test compares."""
 
@@ -110,7 +112,7 @@ def _engine(status: Status) -> Iterator[Metric]:
     yield _labelled(
         "engine_events", "What else the engine saw", "event", status.get("oddities"), ENGINE_EVENTS
     )
-    yield from _numbers("table", "The connection table", status.get("table"), counters=())
+    yield from _numbers("table", "The connection table", status.get("table"), gauges=True)
 
 
 def _ways(status: Status) -> Iterator[Metric]:
@@ -135,7 +137,18 @@ def _ways(status: Status) -> Iterator[Metric]:
 
 # What is a state and not a count, among the numbers of ring, output, store and the rest.
 _GAUGES: Final = frozenset(
-    {"ring_bytes", "bytes_behind", "backlog", "waiting", "records", "lag_seconds", "pid"}
+    {
+        "age_seconds",
+        "backlog",
+        "before",
+        "files",
+        "held",
+        "queued_bytes",
+        "recent",
+        "ring_bytes",
+        "unsaved",
+        "waiting",
+    }
 )
 
 
@@ -168,8 +181,7 @@ def _suricata(suricata: Status) -> Iterator[Metric]:
     yield _counter(
         "suricata_restarts", "How often Suricata was started anew", suricata.get("restarts")
     )
-    rules = suricata.get("rules")
-    rules = rules if isinstance(rules, Mapping) else {}
+    rules = _part(suricata, "rules")
     yield _gauge("suricata_rules_loaded", "Rules in use", rules.get("loaded"))
     yield _gauge("suricata_rules_failed", "Rules that Suricata refused", rules.get("failed"))
     counters = suricata.get("stats")
@@ -185,41 +197,46 @@ def _suricata(suricata: Status) -> Iterator[Metric]:
 
 
 def _events(events: Status) -> Iterator[Metric]:
-    yield _labelled("events", "Events by Suricata's type", "type", events.get("types"))
+    enricher = _part(events, "enricher")
+    yield _labelled("events", "Events by Suricata's type", "type", enricher.get("types"))
     yield _labelled(
         "events_corrected",
         "Events by how sure their correction is",
         "confidence",
-        events.get("outcomes"),
+        enricher.get("outcomes"),
     )
-    yield _counter("events_rejected", "Lines that are no events", events.get("rejected"))
+    yield _labelled(
+        "events_odd", "Lines of events that were mended or odd", "kind", enricher.get("oddities")
+    )
+    yield _counter("events_rejected", "Lines that are no events", enricher.get("rejected"))
+    yield _gauge("events_waiting", "Events that wait for their record", enricher.get("waiting"))
     yield _gauge("events_lag_seconds", "Age of the event written last", events.get("lag_seconds"))
-    yield _gauge("events_backlog_bytes", "Bytes of events not read yet", events.get("bytes_behind"))
-    sinks = events.get("sinks")
-    if isinstance(sinks, list):
-        families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-        for sink in sinks:
-            if isinstance(sink, Mapping):
-                for name, value in sorted(sink.items()):
-                    if _is_number(value):
-                        kind = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
-                        family = families.setdefault(
-                            name, kind(f"peeltap_sink_{name}", f"Sink: {name}", labels=["sink"])
-                        )
-                        family.add_metric([str(sink.get("name", ""))], value)
-        yield from families.values()
+    yield _gauge(
+        "events_backlog_bytes", "Bytes of events not read yet", events.get("backlog_bytes")
+    )
+    yield _counter("events_commits", "Places in the source kept", events.get("commits"))
+    yield _counter("events_failures", "Faults of the relay's own", events.get("failures"))
+    yield from _numbers("events_source", "Source of events", events.get("source"))
+    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
+    for sink, told in _part(events, "sinks").items():
+        for name, value in sorted(told.items() if isinstance(told, Mapping) else ()):
+            if _is_number(value):
+                kind = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
+                new = kind(f"peeltap_sink_{name}", f"Sink: {name}", labels=["sink"])
+                families.setdefault(name, new).add_metric([str(sink)], value)
+    yield from families.values()
 
 
-def _numbers(
-    part: str, about: str, values: object, counters: tuple[str, ...] | None = None
-) -> Iterator[Metric]:
-    """Every plain number of a part; a gauge where its name says so, or `counters` has it not."""
-    if not isinstance(values, Mapping):
-        return
-    for name, value in sorted(values.items()):
+def _part(status: Status, name: str) -> Status:
+    part = status.get(name)
+    return part if isinstance(part, Mapping) else {}
+
+
+def _numbers(part: str, about: str, values: object, *, gauges: bool = False) -> Iterator[Metric]:
+    """Every plain number of a part; what its name does not tell to be a state is a counter."""
+    for name, value in sorted(values.items() if isinstance(values, Mapping) else ()):
         if _is_number(value):
-            gauge = name in _GAUGES or (counters is not None and name not in counters)
-            make = _gauge if gauge else _counter
+            make = _gauge if gauges or name in _GAUGES else _counter
             yield make(f"{part}_{name}", f"{about}: {name}", value)
 
 

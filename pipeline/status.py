@@ -113,7 +113,7 @@ def connection_rows(status: Status) -> list[Row]:
     rates = status.get("rates") or {}
     counted = {name: n for name, n in (status.get("connections") or {}).items() if n}
     rows = [(_n(n), name, VERDICTS.get(name, "")) for name, n in counted.items()]
-    tracked = (status.get("table") or {}).get("connections")
+    tracked = (status.get("table") or {}).get("tracked")
     if tracked is not None:
         rows.insert(0, (_n(tracked), "tracked now", _rate(rates, "connections")))
     return rows
@@ -139,13 +139,18 @@ def suricata_rows(suricata: Status) -> list[Row]:
 def event_rows(status: Status) -> list[Row]:
     """Events by type, lag, and each sink."""
     events, rates = status.get("events") or {}, status.get("rates") or {}
-    types = sorted((events.get("types") or {}).items(), key=lambda item: -item[1])
-    rows = [(_n(sum(n for _, n in types)), "written", _rate(rates, "events"))]
+    enricher = events.get("enricher") or {}
+    types = sorted((enricher.get("types") or {}).items(), key=lambda item: -item[1])
+    rows = [(_n(sum(n for _, n in types)), "corrected", _rate(rates, "events"))]
     rows += [(_n(n), name, "") for name, n in types[:8]]
+    if enricher.get("waiting"):
+        rows.append((_n(enricher["waiting"]), "waiting", "for their flow record"))
+    if enricher.get("rejected"):
+        rows.append((_n(enricher["rejected"]), "rejected", "lines that are no events"))
     if events.get("lag_seconds") is not None:
-        rows.append((f"{events['lag_seconds']:.1f} s", "behind", ""))
-    if events.get("rejected"):
-        rows.append((_n(events["rejected"]), "rejected", "lines that are no events"))
+        backlog = events.get("backlog_bytes")
+        unread = f"{_n(backlog)} bytes not read yet" if backlog else ""
+        rows.append((f"{events['lag_seconds']:.1f} s", "behind", unread))
     return rows
 
 
@@ -161,12 +166,13 @@ def warnings(status: Status) -> list[str]:
     suricata = status.get("suricata") or {}
     if suricata.get("state") in ("backoff", "failed") and suricata.get("last_error"):
         found.append(f"Suricata: {suricata['last_error']}")
-    for sink in (status.get("events") or {}).get("sinks") or []:
-        if sink.get("trouble"):
-            found.append(f"sink {sink.get('name', '')}: {sink['trouble']}")
-    for part in ("store", "checkpoint"):
-        if (status.get(part) or {}).get("error"):
-            found.append(f"{part}: {(status.get(part) or {})['error']}")
+    events = status.get("events") or {}
+    for part in (events, *(events.get("sinks") or {}).values()):
+        if part.get("trouble"):
+            found.append(f"events: {part['trouble']}")
+    for name in ("store", "checkpoint"):
+        if (status.get(name) or {}).get("trouble"):
+            found.append(f"{name}: {(status.get(name) or {})['trouble']}")
     return [str(text) for text in found]
 
 

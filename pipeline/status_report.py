@@ -21,7 +21,8 @@ from peeltap_core import VERSION
 
 from pipeline.live_stats import Rates, combine
 
-_ENGINE: Final = ("packets", "merged", "dropped", "connections", "codecs", "table")
+_ENGINE: Final = ("packets", "merged", "dropped", "connections", "codecs")
+_TABLE: Final = ("tracked", "tracked_peak", "half_open", "held_bytes")
 
 
 class Reports(Protocol):
@@ -83,6 +84,7 @@ class Reporter:
         }
         for key in _ENGINE:
             report[key] = total.get(key, {})
+        report["table"] = {key: total[key] for key in _TABLE if key in total}
         report["bytes_removed"] = total.get("bytes_removed", 0)
         report["oddities"] = total.get("events", {})
         report["capture"] = {
@@ -130,5 +132,5 @@ def _counters(report: Mapping[str, Any]) -> dict[str, int]:
         + capture.get("kernel_drops", 0)
         + sum((output.get("dropped") or {}).values()),
         "connections": sum(report["connections"].values()),
-        "events": sum((report.get("events") or {}).get("types", {}).values()),
+        "events": sum((report.get("events") or {}).get("enricher", {}).get("types", {}).values()),
     }

@@ -44,6 +44,11 @@ class External:
         """Where it takes commands, if that is known."""
         return self._settings.command_socket
 
+    @property
+    def busy(self) -> bool:
+        """Whether a reload is under way."""
+        return self._busy.locked()
+
     def start(self) -> None:
         """Nothing: it is not ours to start."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
@@ -93,6 +94,16 @@ def _network(text: str) -> str:
 Network = Annotated[str, AfterValidator(_network)]
 
 
+def _account(text: str) -> str:
+    """A user, or a user and a group."""
+    if re.fullmatch(r"[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?", text) is None:
+        raise ValueError(f"{text[:60]!r} is no user; allowed: user, user:group")
+    return text
+
+
+Account = Annotated[str, AfterValidator(_account)]
+
+
 class ExternalSuricata(BaseModel):
     """The operator's own Suricata: it listens on the tap, and its EVE is all that is read."""
 
@@ -151,7 +162,7 @@ class SuricataSettings(BaseModel):
     restart_max_seconds: float = Field(default=60.0, gt=0)
     restart_limit: int | None = Field(default=None, ge=0)
     watch_rules: bool = True
-    run_as: str | None = Field(default=None, pattern=r"^[a-z_][a-z0-9_-]*(:[a-z_][a-z0-9_-]*)?$")
+    run_as: Account | None = None
     keep_running: bool = False
 
     @model_validator(mode="before")

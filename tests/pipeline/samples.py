@@ -20,7 +20,7 @@ REPORT: dict[str, Any] = {
     "codecs": {"proxy-v2": 3},
     "bytes_removed": 84,
     "oddities": {"forged_header": 2},
-    "table": {"connections": 4},
+    "table": {"tracked": 4, "tracked_peak": 4, "half_open": 0, "held_bytes": 0},
     "capture": {
         "interface": "br1",
         "state": "up",
@@ -56,13 +56,27 @@ REPORT: dict[str, Any] = {
         "stats": {"capture.kernel_packets": 6, "capture.kernel_drops": 0},
     },
     "events": {
-        "state": "following",
-        "types": {"alert": 2, "flow": 5},
-        "outcomes": {"exact": 6, "none": 1},
-        "rejected": 0,
+        "beat": 2403.3,
+        "state": "running",
+        "trouble": None,
         "lag_seconds": 0.4,
-        "sinks": [{"name": "/var/log/peeltap/events.json", "events": 7, "bytes": 4000}],
+        "backlog_bytes": 120,
+        "commits": 3,
+        "failures": 0,
+        "enricher": {
+            "lines": 7,
+            "events": 7,
+            "rejected": 0,
+            "waiting": 1,
+            "types": {"alert": 2, "flow": 5},
+            "outcomes": {"exact": 6, "none": 1},
+            "oddities": {},
+        },
+        "source": {"kind": "file", "path": "eve.json", "files": 1, "backlog": 120, "gaps": 0},
+        "sinks": {
+            "/var/log/peeltap/events.json": {"kind": "file", "lines": 7, "held": 0, "trouble": None}
+        },
     },
-    "store": {"records": 4, "overflowed": 0},
-    "checkpoint": {"saved": 9, "seconds_since": 2.0},
+    "store": {"records": 4, "recent": 4, "overflowed": 0, "trouble": None},
+    "checkpoint": {"saved": 9, "age_seconds": 2.0, "trouble": None},
 }

@@ -62,7 +62,7 @@ def test_a_report_as_prometheus_sees_it() -> None:
         'peeltap_connections_total{verdict="untrusted"}': 0,
         'peeltap_headers_total{codec="proxy-v2"}': 3,
         'peeltap_engine_events_total{event="forged_header"}': 2,
-        "peeltap_table_connections": 4,
+        "peeltap_table_tracked": 4,
         'peeltap_capture_up{worker="0"}': 1,
         'peeltap_capture_kernel_drops_total{worker="0"}': 5,
         'peeltap_capture_ring_bytes{worker="0"}': 67108864,
@@ -76,8 +76,10 @@ def test_a_report_as_prometheus_sees_it() -> None:
         'peeltap_events_total{type="alert"}': 2,
         'peeltap_events_corrected_total{confidence="exact"}': 6,
         "peeltap_events_lag_seconds": 0.4,
-        'peeltap_sink_events_total{sink="/var/log/peeltap/events.json"}': 7,
-        "peeltap_store_records": 4,
+        "peeltap_events_source_backlog": 120,
+        'peeltap_sink_lines_total{sink="/var/log/peeltap/events.json"}': 7,
+        "peeltap_store_records_total": 4,
+        "peeltap_store_recent": 4,
         "peeltap_checkpoint_saved_total": 9,
     }
     assert {name: samples.get(name) for name in wanted} == wanted
@@ -94,8 +96,11 @@ def test_workers_are_told_apart() -> None:
 ODD: dict[str, dict[str, Any]] = {
     "nothing": {},
     "parts that are none": {"suricata": None, "events": None, "workers": None, "store": 7},
-    "words for numbers": {"packets": {"in": "ten"}, "events": {"types": {"alert": "two"}}},
-    "names an attacker chose": {"events": {"types": {'a"b\n# c\\': 1}}},
+    "words for numbers": {
+        "packets": {"in": "ten"},
+        "events": {"enricher": {"types": {"alert": "two"}}},
+    },
+    "names an attacker chose": {"events": {"enricher": {"types": {'a"b\n# c\\': 1}}}},
     "too many names": {"suricata": {"stats": {f"c{n}": n for n in range(10_000)}}},
 }
 

@@ -36,7 +36,10 @@ def test_a_life_as_the_manager_hears_it(manager: tuple[str, socket.socket]) -> N
     notifier.status("br1 up")
     notifier.status("br1\ngone")
     assert heard(listener) == ["STATUS=br1 gone"]
-    notifier.alive()
+    notifier.alive(100.0)
+    assert heard(listener) == ["WATCHDOG=1"]
+    notifier.alive(114.9)
+    notifier.alive(115.0)
     assert heard(listener) == ["WATCHDOG=1"]
     notifier.stopping("SIGTERM")
     assert heard(listener) == ["STOPPING=1", "STATUS=SIGTERM"]
@@ -47,15 +50,15 @@ def test_an_abstract_socket() -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"\0{name}")
         listener.settimeout(5)
-        Notifier(f"@{name}").alive()
-        assert heard(listener) == ["WATCHDOG=1"]
+        Notifier(f"@{name}").ready("up")
+        assert heard(listener) == ["READY=1", "STATUS=up"]
 
 
 @pytest.mark.parametrize("path", [None, "/absent/notify"])
 def test_without_a_manager_nothing_happens(path: str | None) -> None:
-    notifier = Notifier(path)
+    notifier = Notifier(path, 60.0)
     notifier.ready("up")
-    notifier.alive()
+    notifier.alive(0.0)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,8 @@ def test_the_page_tells_all() -> None:
         "version 7.0.10, pid 4712",
         "41  rules ",
         "5  flow",
-        "0.4 s  behind",
+        "0.4 s  behind     120 bytes not read yet",
+        "1  waiting    for their flow record",
     ):
         assert words in text, (words, text)
     assert "To be looked at" not in text
@@ -49,15 +50,17 @@ def test_what_is_wrong_stands_at_the_end() -> None:
     report["capture"]["state"] = "gone"
     report["output"]["complaints"] = ["vtap0 has the address 192.0.2.1"]
     report["suricata"] = {"state": "backoff", "last_error": "no such \x1b[31m rule"}
-    report["events"]["sinks"][0]["trouble"] = "/var/log is full"
+    report["events"]["sinks"]["/var/log/peeltap/events.json"]["trouble"] = "/var/log is full"
+    report["checkpoint"]["trouble"] = "no room"
     assert warnings(report) == [
         "br1 is gone",
         "vtap0 has the address 192.0.2.1",
         "Suricata: no such \x1b[31m rule",
-        "sink /var/log/peeltap/events.json: /var/log is full",
+        "events: /var/log is full",
+        "checkpoint: no room",
     ]
     text = shown(report)
-    assert text.rstrip().endswith("sink /var/log/peeltap/events.json: /var/log is full")
+    assert text.rstrip().endswith("checkpoint: no room")
     # Some of it an attacker may choose.
     assert "\x1b" not in text
 

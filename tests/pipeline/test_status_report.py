@@ -33,7 +33,10 @@ def reporter(*workers: Part) -> Reporter:
         interface="br1",
         workers=workers,
         outlet=Part(name="vtap0", kind="tap"),
-        parts={"events": lambda: {"types": {"alert": 5}}, "suricata": lambda: {"state": "ready"}},
+        parts={
+            "events": lambda: {"enricher": {"types": {"alert": 5}}},
+            "suricata": lambda: {"state": "ready"},
+        },
     )
 
 
