@@ -18,7 +18,7 @@ from .position import load, save
 from .rotation import LINGER_SECONDS, Rotating
 from .source import Batch, SourceError
 
-POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.1
 
 # New files of threads are looked for at most this often.
 _DISCOVER_SECONDS: Final = 1.0
