@@ -261,3 +261,36 @@ def test_status_is_a_page_and_json(system: System) -> None:
         done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=root)
         assert done.returncode == 1
         assert "start it with peeltap run" in done.stderr
+
+
+def test_two_workers_meet_again_on_a_bridge_made_anew(system: System) -> None:
+    with system.peeltap(suricata="external", workers=2) as peeltap:
+        peeltap.wait_ready("external")
+        attack(system, 47031)
+        peeltap.wait(lambda status: status["connections"].get("stripped") == 1, "the first")
+        with system.host.netlink() as netlink:
+            ports = [
+                link["index"]
+                for link in netlink.get_links()
+                if link.get_attr("IFLA_IFNAME").startswith("port")
+            ]
+            netlink.link("del", index=netlink.link_lookup(ifname="br1")[0])
+        peeltap.wait(lambda status: status["capture"]["state"] == "gone", "its end")
+        with system.host.netlink() as netlink:
+            netlink.link("add", ifname="br1", kind="bridge")
+            [bridge] = netlink.link_lookup(ifname="br1")
+            netlink.link("set", index=bridge, state="up")
+            for port in ports:
+                netlink.link("set", index=port, master=bridge)
+        peeltap.wait(
+            lambda status: [w["capture"]["reopened"] for w in status["workers"]] == [1, 1],
+            "both workers' return",
+        )
+        for port in range(47032, 47036):
+            attack(system, port)
+        status = peeltap.wait(
+            lambda status: status["connections"].get("stripped") == 5, "both workers' connections"
+        )
+        # No connection is torn between the two.
+        assert status["connections"] == {"stripped": 5}
+        assert peeltap.stop() == 0
