@@ -77,6 +77,34 @@ def enrich(asked: Namespace) -> int:
     return 0
 
 
+def run(asked: Namespace) -> int:
+    """Run `peeltap run`."""
+    from pipeline import run as work
+
+    if asked.check:
+        work.check(asked.config)
+        print(f"{asked.config} is right")
+        return 0
+    return work.run(asked.config)
+
+
+def status(asked: Namespace) -> int:
+    """Run `peeltap status`."""
+    from pipeline import status as work
+
+    socket = work.socket_of(asked.socket, asked.config)
+    if asked.json:
+        print_json(work.ask(socket), sys.stdout)
+        return 0
+    from rich.console import Console
+
+    if asked.watch:
+        work.watch(socket, Console())
+    else:
+        Console().print(work.page(work.ask(socket)))
+    return 0
+
+
 def demo(asked: Namespace) -> int:
     """Run `peeltap demo`."""
     from pipeline import demo as work
@@ -93,6 +121,28 @@ def demo(asked: Namespace) -> int:
 
         render(compared, Console())
     return 0
+
+
+def doctor(asked: Namespace) -> int:
+    """Run `peeltap doctor`."""
+    from pipeline.doctor import examine, report
+    from pipeline.doctor.finding import worst
+    from pipeline.progress import progress
+
+    whole = examine.load(asked.config)
+    with progress(quiet=asked.quiet or asked.json) as shown:
+        shown.stage("looking")
+        findings = examine.examine(whole, test_rules=not asked.quick, control=asked.socket)
+        if asked.canary:
+            findings += examine.fly(whole, seconds=asked.seconds, say=shown.stage)
+    if asked.json:
+        print_json(report.as_dict(findings), sys.stdout)
+    else:
+        from rich.console import Console
+
+        shown_findings = [one for one in findings if not asked.quiet or one.state != "ok"]
+        report.render(shown_findings, Console())
+    return 1 if worst(findings) == "fail" else 0
 
 
 def print_json(value: dict[str, Any], stream: TextIO) -> None:

@@ -50,6 +50,8 @@ needs() {
 		c++             g++             the fuzz targets
 		pcap_library    libpcap0.8      replay --filter
 		shellcheck      shellcheck      the check of the shell scripts
+		systemd-analyze systemd         the check of the unit
+		setpriv         util-linux      the tests of privileges
 	TABLE
     bench) cat <<-'TABLE' ;;
 		suricata_7      suricata        the comparison with Suricata's own cost
