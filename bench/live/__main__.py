@@ -1,4 +1,4 @@
-"""``make bench-live``: the live way of packets beside the kernel's own copy, plain scripts, Suricata."""
+"""``make bench-live``: live packets beside the kernel's own copy, plain scripts and Suricata."""
 
 from __future__ import annotations
 

@@ -122,9 +122,10 @@ def sized(size: int, packets: int, each: int = 100) -> Iterator[bytes]:
 
 
 REQUEST = (
-    b"GET /%b/%d HTTP/1.1\r\nHost: decoy%d.example\r\nUser-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
-    b"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\nAccept-Language: en-US,en;q=0.5\r\n"
-    b"Cookie: session=%d\r\nConnection: keep-alive\r\n\r\n"
+    b"GET /%b/%d HTTP/1.1\r\nHost: decoy%d.example\r\n"
+    b"User-Agent: Mozilla/5.0 (X11; Linux x86_64)\r\n"
+    b"Accept: text/html,application/xhtml+xml;q=0.9,*/*;q=0.8\r\n"
+    b"Accept-Language: en-US,en;q=0.5\r\nCookie: session=%d\r\nConnection: keep-alive\r\n\r\n"
 )
 ANSWER = (
     b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\nContent-Type: text/html\r\nContent-Length: %d\r\n"

@@ -138,11 +138,11 @@ class Suricata:
         self.stop()
 
 
-def settled(look: Callable[[], Any], seconds: float = 20) -> Any:
-    """What `look` gives, once it gives the same for half a second."""
+def settled(look: Callable[[], Any], *, still: float = 0.5, seconds: float = 20) -> Any:
+    """What `look` gives, once it gives the same for so long."""
     deadline = time.monotonic() + seconds
     last, since = look(), time.monotonic()
-    while time.monotonic() - since < 0.5 and time.monotonic() < deadline:
+    while time.monotonic() - since < still and time.monotonic() < deadline:
         time.sleep(0.1)
         now = look()
         if now != last:

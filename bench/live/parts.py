@@ -1,14 +1,15 @@
 """What is measured: one method a part. Each leaves figures and targets in the `Report`.
 
-Figures of one part are taken side by side: rounds of short runs, each contender once a round, and a
-round's ratios are of that round. What the packets cost without anybody listening is measured in every
-round, too, and taken off.
+Figures of one part are taken side by side: rounds of short runs, each contender once a round. What
+the packets cost without anybody listening is measured in every round, before and behind, and taken
+off.
 """
 
 from __future__ import annotations
 
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +18,9 @@ from typing import Any
 
 from bench.live import frames, processor
 from bench.live.ids import DEFAULT_RING, Suricata
+from bench.live.service import Service
 from bench.live.wire import BRIDGE, TAP, Program, Wire
-from bench.measure import MeasureError
+from bench.measure import MeasureError, run
 from bench.report import MIB, Target, at_least, at_most
 
 SIZES = (64, 512, 1448)
@@ -55,7 +57,8 @@ FULL = Scale(7, 60_000, 1_000_000, 1_000_000, 4.0, 8, 400)
 QUICK = Scale(3, 30_000, 200_000, 200_000, 1.5, 4, 150)
 # Packets a second at which costs are compared: below what any of them bears on two processors.
 RATE = 60_000.0
-PEER_RATES = {"dpkt": (2_000.0, 2_000), "scapy": (300.0, 300)}
+# Packets for the plain scripts: all at once, into a socket that holds them.
+PEERS = {"dpkt": 4_000, "scapy": 400}
 
 
 class Bench:
@@ -108,7 +111,7 @@ class Bench:
                 ):
                     taken[name].append(cost)
                 ratios.append((peeltap - unheard) / (limit - unheard))
-            peers = {kind: self._peer(kind, size, consumer) for kind in PEER_RATES}
+            peers = {kind: self._peer(kind, size, consumer) for kind in PEERS}
         path.unlink()
         mid = {name: median(costs) for name, costs in taken.items()}
         ratio = mid["peeltap"] / mid["limit"]
@@ -151,17 +154,15 @@ class Bench:
         return spent.a_packet
 
     def _peer(self, kind: str, size: int, consumer: Program) -> float:
-        rate, packets = PEER_RATES[kind]
+        packets = PEERS[kind]
         path = self.capture("peer", frames.sized(size, packets))
         with self.wire.sender(path) as sender:
-            unheard = self.wire.spend(sender, [consumer.pid], rate=rate).a_packet
+            unheard = self.wire.spend(sender, [consumer.pid]).a_packet
             with Program(self.wire.host, "peers", [kind, BRIDGE, TAP]) as peer:
-                # A packet each of all kinds, so that imports and caches are paid for.
                 spent = self.wire.spend(
                     sender,
                     [consumer.pid, peer.pid],
                     until=lambda sent: peer.ask()["packets"] >= sent,
-                    rate=rate,
                 )
                 memory = processor.memory(peer.pid).resident
         self.report.figures[f"{kind}_resident_bytes"] = memory
@@ -303,17 +304,17 @@ class Bench:
     def crowd(self) -> None:
         """Very many connections: how fast they come, and what they take."""
         wire, many = self.wire, self.scale.crowd
-        path = self.capture(
-            "crowd", frames.opened(frames.Connection(number) for number in range(many))
-        )
-        with wire.consumer(), wire.sender(path) as sender, wire.worker(1024) as worker:
+        path = self.scratch / "crowd.pcap"
+        sizes = ["--packets", str(4 * many), "--connections", str(many), "--kind", "crowd"]
+        run([sys.executable, "-m", "bench.generate", str(path), *sizes, "--seed", "1"])
+        ring = 1024
+        with wire.consumer(), wire.sender(path) as sender, wire.worker(ring) as worker:
             before = processor.memory(worker.pid).resident
             begin = time.monotonic()
             spent = wire.spend(
                 sender,
                 [worker.pid],
                 until=lambda sent: taken(worker.ask()) >= sent,
-                rate=RATE * 2,
             )
             stats, seconds = worker.ask(), time.monotonic() - begin
             after = processor.memory(worker.pid).resident
@@ -328,7 +329,10 @@ class Bench:
         self.say(
             f"  {cpu:,.0f} ns of the worker's CPU each, at most {1e9 / cpu:,.0f} a second of it"
         )
-        self.say(f"  resident: {before / MIB:,.0f} MiB before, {after / MIB:,.0f} MiB after")
+        self.say(
+            f"  resident: {before / MIB - ring:,.0f} MiB before, {after / MIB - ring:,.0f} MiB"
+            f" after, beside the ring of {ring:,} MiB"
+        )
         self.say()
         self.report.figures["crowd"] = {
             "tracked": tracked,
@@ -353,7 +357,8 @@ class Bench:
         frames.write_flood(syns, many)
         with ExitStack() as stack:
             stack.enter_context(wire.consumer())
-            worker = stack.enter_context(wire.worker(512))
+            ring = 512
+            worker = stack.enter_context(wire.worker(ring))
             sent = 0
             for path, rate in ((opening, RATE), (syns, RATE * 2), (data, RATE)):
                 with wire.sender(path) as sender:
@@ -372,7 +377,7 @@ class Bench:
             f"  {kept:,} stripped, {forgotten:,} forgotten, {lost:,} packets dropped,"
             f" {events.get('evicted_half_open', 0):,} half-open ones made room"
         )
-        self.say(f"  resident: {memory / MIB:,.0f} MiB")
+        self.say(f"  resident: {memory / MIB - ring:,.0f} MiB beside the ring of {ring} MiB")
         self.say()
         self.report.figures["flood"] = {"resident_bytes": memory, "forgotten": forgotten}
         text = f"a flood of {many:,} SYNs loses no established connection"
@@ -384,18 +389,21 @@ class Bench:
 
     def headline(self) -> None:
         """N Suricatas, one behind each gateway, beside one Suricata with peeltap."""
-        self.say("N Suricatas beside one and peeltap:")
+        self.say("N Suricatas, one behind each gateway, beside one and peeltap:")
         self.say(
-            f"  {'':>22} {'PSS, MiB':>9} {'idle CPU, %':>12} {'PSS after':>10} {'CPU a packet, ns':>17}"
+            f"  {'':>22} {'PSS, MiB':>9} {'idle CPU, %':>12} {'PSS after':>10}"
+            f" {'CPU a packet, ns':>17}"
         )
         found = {}
         for count in (1, 4, 8):
             if count <= self.scale.idle:
                 found[f"{count} Suricatas"] = self._many(count)
-        found["one Suricata, peeltap"] = self._one()
+        found["one, and a worker"] = self._one()
+        found["peeltap run, whole"] = self._whole()
         for name, (before, idle, after, cost) in found.items():
             self.say(
-                f"  {name:>22} {before / MIB:>9,.0f} {idle:>12.2f} {after / MIB:>10,.0f} {cost:>17,.0f}"
+                f"  {name:>22} {before / MIB:>9,.0f} {idle:>12.2f} {after / MIB:>10,.0f}"
+                f" {cost:>17,.0f}"
             )
         self.say()
         self.report.figures["headline"] = {
@@ -434,8 +442,15 @@ class Bench:
             path.unlink()
             return self._weigh([worker.pid, suricata.pid], [sender], [suricata])
 
+    def _whole(self) -> tuple[float, float, float, float]:
+        path = self._traffic(frames.HEADER, 1, 0)
+        with Service(self.wire, "whole") as service, self.wire.sender(path) as sender:
+            path.unlink()
+            service.wait_ready()
+            return self._weigh(service.pids, [sender], [service])
+
     def _weigh(
-        self, pids: list[int], senders: list[Program], ids: list[Suricata]
+        self, pids: list[int], senders: list[Program], ids: Sequence[Suricata | Service]
     ) -> tuple[float, float, float, float]:
         """Memory, percent of a processor when idle, memory after the traffic, CPU a packet."""
         time.sleep(1)

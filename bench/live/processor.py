@@ -1,11 +1,11 @@
 """Who used how much of the processor.
 
 The kernel counts the time of each thread to the nanosecond (schedstat). Work that it does for
-packets between threads is counted to the thread that it interrupted, or that caused it: of a packet
-sent through a virtual link everything up to the last receiver's ring is the sender's; of one written
-to a tap it is the writer's. What is left for later is ksoftirqd's. So the sum of the sender, of all
-programs that handle the packets and of ksoftirqd is what the packets cost, whoever was charged, and
-the same sum without those programs is what they would cost anyway.
+packets between threads is counted to the thread that caused it: of a packet sent through a virtual
+link everything up to the last receiver's ring is the sender's, of one written to a tap it is the
+writer's. What is left for later is ksoftirqd's. So the sum of the sender, of all programs that
+handle the packets and of ksoftirqd is what the packets cost, whoever was charged, and the same sum
+without those programs is what they would cost anyway.
 """
 
 from __future__ import annotations
