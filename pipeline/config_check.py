@@ -61,11 +61,17 @@ def check(data: dict[str, Any], *, live: bool = False) -> Whole | list[tuple[Pat
         whole = Whole.model_validate(data)
     except ValidationError as error:
         return absent + list(_explain(error, data))
-    return absent or list(_together(whole)) or whole
+    return absent or (list(_together(whole)) if live else []) or whole
 
 
 def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
     """What only shows when the packages' sections are seen together."""
+    if whole.suricata.run_as is not None:
+        yield (
+            ("suricata", "run_as"),
+            "live, Suricata runs as the service does, which has given up changing users; set the"
+            " key run_as of the whole file instead",
+        )
     if whole.suricata.keep_running and whole.tap.interface is None and not whole.tap.persistent:
         yield (
             ("suricata", "keep_running"),

@@ -419,6 +419,13 @@ LIVE_MISTAKES = {
             "tap: {persistent: true}, or take this out"
         ],
     ),
+    "a user of Suricata's own": (
+        LIVE + "suricata: {run_as: suricata}\n",
+        [
+            "p.yaml:6: suricata.run_as: live, Suricata runs as the service does, which has given "
+            "up changing users; set the key run_as of the whole file instead"
+        ],
+    ),
     "a tap that is the bridge": (
         LIVE + "tap: {name: br1}\n",
         [
