@@ -138,12 +138,14 @@ class Suricata:
         self.stop()
 
 
-def settled(look: Callable[[], Any], *, still: float = 0.5, seconds: float = 20) -> Any:
+def settled(
+    look: Callable[[], Any], *, still: float = 0.5, pause: float = 0.1, seconds: float = 20
+) -> Any:
     """What `look` gives, once it gives the same for so long."""
     deadline = time.monotonic() + seconds
     last, since = look(), time.monotonic()
     while time.monotonic() - since < still and time.monotonic() < deadline:
-        time.sleep(0.1)
+        time.sleep(pause)
         now = look()
         if now != last:
             last, since = now, time.monotonic()

@@ -22,10 +22,12 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.legs import GATEWAY2_PORT
+
 BATCH = 64
 SOL_PACKET, PACKET_VNET_HDR, PACKET_QDISC_BYPASS = 263, 15, 20
+SO_SNDBUFFORCE = 32
 CLIENT_PORTS, FIRST_PORT = 28_000, 32_768
-SERVER_PORT = 9000
 L4 = 34
 
 IOVEC = np.dtype([("base", "u8"), ("len", "u8")])
@@ -45,7 +47,7 @@ MMSGHDR = np.dtype(
 
 
 class Sender:
-    def __init__(self, capture: Path, interface: str, vnet: bool) -> None:
+    def __init__(self, capture: Path, *, vnet: bool = False) -> None:
         size = capture.stat().st_size
         # A private copy: passes change ports in it.
         with capture.open("rb") as file:
@@ -67,21 +69,22 @@ class Sender:
         self.messages = np.zeros(self.count, MMSGHDR)
         self.messages["iov"] = self.iovecs.ctypes.data + 16 * np.arange(self.count, dtype=np.uint64)
         self.messages["iovlen"] = 1
+        self.vnet = vnet
         self.skip = 10 if vnet else 0
-        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
-        if vnet:
-            self.socket.setsockopt(SOL_PACKET, PACKET_VNET_HDR, 1)
-        else:
-            self.socket.setsockopt(SOL_PACKET, PACKET_QDISC_BYPASS, 1)
-        self.socket.setsockopt(socket.SOL_SOCKET, 32, 64 << 20)  # SO_SNDBUFFORCE
-        self.socket.bind((interface, 0))
         self.sendmmsg = ctypes.CDLL(None, use_errno=True).sendmmsg
+
+    def connect(self, interface: str) -> None:
+        self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        option = PACKET_VNET_HDR if self.vnet else PACKET_QDISC_BYPASS
+        self.socket.setsockopt(SOL_PACKET, option, 1)
+        self.socket.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 64 << 20)
+        self.socket.bind((interface, 0))
 
     def move_ports(self, step: int) -> None:
         """Makes every connection another one: the client's port, and the checksum for it."""
         l4 = self.starts + self.skip + L4
         source = self.bytes[l4].astype(np.int64) << 8 | self.bytes[l4 + 1]
-        place = np.where(source == SERVER_PORT, l4 + 2, l4)
+        place = np.where(source == GATEWAY2_PORT, l4 + 2, l4)
         old = self.bytes[place].astype(np.int64) << 8 | self.bytes[place + 1]
         new = FIRST_PORT + (old - FIRST_PORT + step) % CLIENT_PORTS
         checksum = self.bytes[l4 + 16].astype(np.int64) << 8 | self.bytes[l4 + 17]
@@ -131,4 +134,6 @@ if __name__ == "__main__":
     parser.add_argument("interface")
     parser.add_argument("--vnet", action="store_true")
     given = parser.parse_args()
-    Sender(given.capture, given.interface, given.vnet).serve()
+    sender = Sender(given.capture, vnet=given.vnet)
+    sender.connect(given.interface)
+    sender.serve()

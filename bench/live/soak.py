@@ -140,7 +140,7 @@ def soak(wire: Wire, scratch: Path, seconds: float, wanted: float | None) -> lis
             sent += sender.ask(rate=rate, moved=True, step=STEP)["sent"]
             status = service.status()
             samples.append(Sample(at, seen(status), service.memory()))
-            if not int(at) // 30 == int(samples[-2].at if len(samples) > 1 else -1) // 30:
+            if len(samples) == 1 or at // 30 != samples[-2].at // 30:
                 mine, its = samples[-1].memory
                 say(
                     f"  {at:>5.0f} s  {seen(status):>12,} packets  {status['table']['tracked']:>8,}"
