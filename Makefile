@@ -19,7 +19,7 @@ help: ## says what there is
 setup: ## makes .venv, builds the extension, installs what the tests need (as root)
 	@scripts/setup.sh test
 
-demo: ## a capture of real attacks: what Suricata reports without and with peeltap
+demo: ## the whole system, attacked: what Suricata says without and with peeltap
 	@scripts/setup.sh demo
 	@peeltap demo
 

@@ -193,7 +193,9 @@ class Keeper:
                 )
         if taken:
             self._checkpoints.resumed += taken
-            self._checkpoints.tell(f"{taken} connections go on", worker=self.worker)
+            self._checkpoints.tell(
+                "connections of an earlier run go on", count=taken, worker=self.worker
+            )
 
     def turn(self, way: Table, now: float) -> None:
         """Begin a walk if it is time, or go on with it for some milliseconds."""

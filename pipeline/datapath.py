@@ -198,8 +198,16 @@ class Datapath:
     def _see_capture(self, way: Way, seen: Condition, now: float) -> None:
         if seen == "gone" and now - self._tried >= RETRY_SECONDS:
             self._tried = now
-            if way.reopen():
-                seen, _ = way.state()
+            try:
+                if way.reopen():
+                    seen, _ = way.state()
+            except OSError as error:
+                # It was captured from before, so it can be again; ending would lose what we know.
+                self._log.warning(
+                    f"{self._interface} cannot be opened again yet",
+                    limit="capture",
+                    reason=error.strerror or str(error),
+                )
         if seen != self._capture:
             self._capture = seen
             if seen == "up":
@@ -234,8 +242,14 @@ class Datapath:
                 reason=self._outlet.error,
             )
             return
-        way.set_output(place.fd, place.kind)
         self._generation = place.generation
+        try:
+            way.set_output(place.fd, place.kind)
+        except OSError as error:
+            # Gone again already; the next turn opens the next one.
+            self._log.warning(
+                f"{name} cannot be used yet", limit="output", reason=error.strerror or str(error)
+            )
 
     def _finish(self, way: Way) -> None:
         # A block of the ring that is not full yet comes with its timeout.

@@ -4,8 +4,9 @@
      │         └──────> connection table   ^
      └──> Suricata ──────── events ────────┘
 
-`open_parts` opens all of them and starts none; what cannot be opened raises its package's own
-error, one sentence, and what was opened before is closed again.
+`open_outlet` and `open_parts` open all of them and start none; what cannot be opened raises its
+package's own error, one sentence, and what was opened before is closed again. The outlet comes
+first, with all privileges: not everybody may open /dev/net/tun.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from pipeline.datapath import Datapath, Way
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
 from pipeline.outlet import Kind, Opened, Outlet
+from pipeline.service_settings import Capture
 from reassembly.capture_filter import FilterError, Instruction, compile_filter
 from reassembly.checkpoint import CheckpointStore
 from reassembly.engine_config import engine_config
@@ -50,7 +52,7 @@ from suricata.supervisor import Supervisor
 from tap import Output, TapError, open_output
 
 FLOWS_FILE: Final = "flows.sqlite"
-TABLE_FILE: Final = "connections.sqlite"
+TABLE_FILE: Final = "connections.db"
 SURICATA_DIRECTORY: Final = "suricata"
 
 FAILURES: Final = (TapError, StoreError, SuricataError, SourceError, FilterError, OSError)
@@ -83,8 +85,7 @@ class Parts:
     @property
     def interface(self) -> str:
         """The interface that is captured."""
-        assert self.whole.capture is not None  # noqa: S101 - for the type checker
-        return self.whole.capture.interface
+        return _capture(self.whole).interface
 
     def reports(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """What there is to report of, besides packets."""
@@ -109,16 +110,30 @@ def directories(whole: Whole) -> list[Path]:
     return list(dict.fromkeys(path.absolute() for path in wanted))
 
 
+def open_outlet(whole: Whole, log: Logger) -> Outlet:
+    """Open the tap, or what takes its place; raises one of FAILURES."""
+
+    def opened(before: Opened | None) -> Opened:
+        lost = before if isinstance(before, Output) else None
+        return open_output(whole.tap, _capture(whole).interface, whole.workers, before=lost)
+
+    return Outlet(opened, TapError, lambda output: log.info(f"{output.name} was made anew"))
+
+
 def open_parts(
-    config: Config, whole: Whole, *, log: Logger, pulse: Pulse, give_up: threading.Event
+    config: Config,
+    whole: Whole,
+    outlet: Outlet,
+    *,
+    log: Logger,
+    pulse: Pulse,
+    give_up: threading.Event,
 ) -> Parts:
-    """Open everything; raises one of FAILURES."""
-    capture = whole.capture
-    assert capture is not None  # noqa: S101 - for the type checker; load_live sees to it
-    program = None if capture.filter is None else compile_filter(capture.filter)
+    """Open everything else; raises one of FAILURES, and has then closed the outlet, too."""
+    capture = _capture(whole)
     with contextlib.ExitStack() as undo:
-        outlet = _outlet(whole, capture.interface, log)
         undo.callback(outlet.remove)
+        program = None if capture.filter is None else compile_filter(capture.filter)
         store = _store(whole, log)
         undo.callback(store.close)
         checkpoints = _checkpoints(whole, store, log)
@@ -168,8 +183,7 @@ def engine_json(config: Config, whole: Whole) -> bytes:
 def _way(
     config: Config, whole: Whole, program: list[Instruction] | None
 ) -> Callable[[int, Kind], Way]:
-    capture = whole.capture
-    assert capture is not None  # noqa: S101 - as above
+    capture = _capture(whole)
     # Of all groups in this network namespace ours must be the only one with this number.
     fanout = (os.getpid() & 0xFFFF, whole.workers) if whole.workers > 1 else None
     text = engine_json(config, whole)
@@ -190,15 +204,9 @@ def _way(
     return opened
 
 
-def _outlet(whole: Whole, interface: str, log: Logger) -> Outlet:
-    def renewed(output: Opened) -> None:
-        log.info(f"{output.name} was made anew")
-
-    def opened(before: Opened | None) -> Opened:
-        lost = before if isinstance(before, Output) else None
-        return open_output(whole.tap, interface, whole.workers, before=lost)
-
-    return Outlet(opened, TapError, renewed)
+def _capture(whole: Whole) -> Capture:
+    assert whole.capture is not None  # noqa: S101 - for the type checker; load_live sees to it
+    return whole.capture
 
 
 def _store(whole: Whole, log: Logger) -> LiveStore:

@@ -9,8 +9,8 @@ set, so that a Suricata started later has them too, and gives up everything else
     root                    root in name: owner of root's files, without the power over others'
     a unit's own user       as it is (the unit has given no more)
 
-It is done before the first socket is opened, not after: interface and tap may have to be opened
-anew at any time, and then there is nothing else than these two either.
+It is done as early as can be: only directories and the tap are made before. The ring is opened, and
+both are opened again after an interface was gone, with nothing else than these two.
 """
 
 from __future__ import annotations

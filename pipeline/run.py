@@ -5,10 +5,10 @@
     suricata        its supervisor                   relay         events to their sinks
     metrics         Prometheus, if configured        log           lines to standard error
 
-Start: privileges go first, then everything is opened; what cannot be opened ends the start with one
-sentence, but for the interface, which is waited for. Stop, in the data's own order, so that nothing
-is lost on the way: the last packets leave, Suricata takes them and ends, its last events are
-written, the connection table is kept.
+Start: the tap is made, privileges go, then everything else is opened; what cannot be opened ends
+the start with one sentence, but for the interface, which is waited for. Stop, in the data's own
+order, so that nothing is lost on the way: the last packets leave, Suricata takes them and ends, its
+last events are written, the connection table is kept.
 
     SIGTERM, SIGINT   stop; once more: without waiting for anything
     SIGHUP            sinks are opened anew, Suricata reloads its rules; a storm counts as one
@@ -36,6 +36,7 @@ from pipeline.errors import RunError
 from pipeline.logs import Logs
 from pipeline.metrics import MetricsServer
 from pipeline.notify import Notifier, Pulse
+from pipeline.outlet import Outlet
 from pipeline.privileges import (
     PrivilegeError,
     User,
@@ -98,9 +99,9 @@ def run(path: str) -> int:
     notifier = Notifier.from_environment()
     logs = Logs(whole.log.level, whole.log.format)
     try:
-        _give_up_privileges(whole)
+        outlet = _open_and_give_up(whole, logs)
         give_up, pulse = threading.Event(), Pulse()
-        opened = parts.open_parts(config, whole, log=logs.log, pulse=pulse, give_up=give_up)
+        opened = parts.open_parts(config, whole, outlet, log=logs.log, pulse=pulse, give_up=give_up)
         try:
             reporter = Reporter(
                 config=path,
@@ -122,13 +123,20 @@ def run(path: str) -> int:
         logs.close()
 
 
-def _give_up_privileges(whole: Whole) -> None:
+def _open_and_give_up(whole: Whole, logs: Logs) -> Outlet:
+    """Do what root can do better, then be no more than the service has to be."""
     require()
     user = None if whole.run_as is None else User.find(whole.run_as)
     directories = parts.directories(whole)
     make_directories(directories, user)
-    drop(user)
-    require_writable(directories)
+    outlet = parts.open_outlet(whole, logs.log)
+    try:
+        drop(user)
+        require_writable(directories)
+    except BaseException:
+        outlet.remove()
+        raise
+    return outlet
 
 
 class Service:

@@ -92,7 +92,7 @@ class LiveStore:
         self._queued_bytes = 0
         self._accepted = 0
         self._handled = 0
-        self._closing = False
+        self._closing = self._hurry = False
         self._unsaved: deque[FlowRecord] = deque()
         self._trouble: str | None = None
         self._counts = {
@@ -130,6 +130,8 @@ class LiveStore:
         """Wait until all that was added is in memory and, if it can be, in the file."""
         with self._changed:
             wanted = self._accepted
+            self._hurry = True
+            self._changed.notify_all()
             return self._changed.wait_for(
                 lambda: (
                     self._handled >= wanted and (not self._unsaved or self._trouble is not None)
@@ -155,10 +157,12 @@ class LiveStore:
             now = time.monotonic()
             with self._changed:
                 self._changed.wait_for(
-                    lambda: self._queue or self._closing,
+                    lambda: self._queue or self._closing or self._hurry,
                     max(0.0, save_at - now) if self._unsaved else None,
                 )
                 closing = self._closing
+                at_once = closing or self._hurry
+                self._hurry = False
                 blocks = list(self._queue)
                 self._queue.clear()
                 self._queued_bytes = 0
@@ -167,7 +171,7 @@ class LiveStore:
             self._unsaved.extend(records)
             # 2. For the file records gather a while: one transaction for all of them.
             now = time.monotonic()
-            if self._unsaved and (now >= save_at or closing):
+            if self._unsaved and (now >= save_at or at_once):
                 self._save()
                 save_at = time.monotonic() + (_RETRY_SECONDS if self._trouble else WRITE_SECONDS)
             while len(self._unsaved) > MAX_UNSAVED:
@@ -195,11 +199,22 @@ class LiveStore:
             with self._lock:
                 for record in records[at : at + 64]:
                     self._recent.add(record)
-                    for ends, _ in keys_of(record):
-                        self._older.pop((record.proto, *ends), None)
-                        self._older.pop((record.proto, *ends.reverse()), None)
+                    self._forget_answers(record)
                     self._version += 1
             self._counts["records"] += len(records[at : at + 64])
+
+    def _forget_answers(self, record: FlowRecord) -> None:
+        for ends, _ in keys_of(record):
+            self._older.pop((record.proto, *ends), None)
+            self._older.pop((record.proto, *ends.reverse()), None)
+
+    def _saved(self, batch: list[FlowRecord]) -> None:
+        """What left memory before it was in the file was not found meanwhile."""
+        if self._recent.evicted:
+            with self._lock:
+                for record in batch:
+                    self._forget_answers(record)
+                self._version += 1
 
     def _save(self) -> None:
         try:
@@ -208,6 +223,7 @@ class LiveStore:
                 self._store.add_many(batch)
                 for _ in batch:
                     self._unsaved.popleft()
+                self._saved(batch)
         except StoreError as error:
             if self._trouble is None:
                 self._say(

@@ -26,7 +26,17 @@ community_id  the hash of a 5-tuple
 summary       alerts added up for a table
 flows         what is asked of flow records and their store, which are handed in
 
+event_settings  the `events:` and `sinks:` sections of the configuration
+sources       where a live service's events come from: followed files, sockets
+sinks         where they go, and how far they got
+relay         source to sinks in one thread; commits what has arrived
+ledger        which batches have arrived; sans-IO
+notices       sentences for the log, not too often
+
 process or supervisor ──> eve.json ──> streams ──> enrich ──> corrected EVE, and a summary
                                         │
                                     flow records
+
+sources ──> relay ──> sinks
+              └─ enrich
 """

@@ -59,6 +59,16 @@ def drop(netlink: IPRoute, index: int, name: str) -> Drop:
             ) from bpf
 
 
+def nftables_absent() -> str | None:
+    """Why `NftDrop` would be refused, as far as can be told without making one; or None."""
+    try:
+        for _ in _dropping_tables(""):
+            pass
+    except OSError as error:
+        return os.strerror(error.errno or 0)
+    return None
+
+
 def dropped(netlink: IPRoute, index: int, name: str) -> bool:
     """Whether some drop of ours holds on the interface; also asked by those who made none."""
     try:

@@ -12,6 +12,9 @@ from pyroute2 import IPRoute  # type: ignore[import-untyped]
 IFF_UP = 0x1
 IFF_NOARP = 0x80
 
+# linux/if_arp.h
+ARPHRD_ETHER = 1
+
 # linux/if_link.h
 ADDR_GEN_MODE_NONE = 1
 
@@ -48,6 +51,7 @@ class Link:
     ipv6: bool = True
     forwards: bool = False
     tun: Tun | None = None
+    hardware: int = ARPHRD_ETHER
 
 
 def snapshot(netlink: IPRoute) -> dict[int, Link]:
@@ -92,6 +96,7 @@ def _link(message: Any, addresses: Mapping[int, list[str]]) -> Link:
         ipv6=inet6 is not None and not conf6.get("disable_ipv6"),
         forwards=bool(inet.get("forwarding") or (inet6 and conf6.get("forwarding"))),
         tun=_tun(data) if kind == "tun" and data else None,
+        hardware=message["ifi_type"],
     )
 
 

@@ -6,6 +6,7 @@ overlay file systems, and a read is needed all the same.
 
 from __future__ import annotations
 
+import contextlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from .position import load, save
 from .rotation import LINGER_SECONDS, Rotating
 from .source import Batch, SourceError
 
-POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.1
 
 # New files of threads are looked for at most this often.
 _DISCOVER_SECONDS: Final = 1.0
@@ -59,6 +60,7 @@ class FileSource:
         # A file of a thread that comes later is new, and wanted from its beginning.
         self._from_end = from_end and not self._saved
         self._files: dict[str, Rotating] = {}
+        self._held: dict[str, set[int]] = {}
         self._turn = 0
         self._discover_at = 0.0
         stem, suffix = path.name.removesuffix(path.suffix), path.suffix
@@ -103,9 +105,23 @@ class FileSource:
                 self._turn = at + 1
                 lines, mark = found
                 return Batch(lines, (files[at], mark))
+        self._remember()
         if trouble is not None:
             raise trouble
         return None
+
+    def _remember(self) -> None:
+        """Save which files there are when that has changed: one of them may be rotated away."""
+        held = {name: one.inodes() for name, one in self._files.items()}
+        if held == self._held or not any(held.values()):
+            return
+        self._held = held
+        # If it cannot be, `commit` says so.
+        with contextlib.suppress(OSError):
+            self._save()
+
+    def _save(self) -> None:
+        save(self._state, {name: one.positions() for name, one in self._files.items()})
 
     def _discover(self) -> None:
         plain = self._path.name
@@ -146,7 +162,7 @@ class FileSource:
         for token in tokens:
             place = cast("tuple[Rotating, Mark]", token)
             place[0].settle(place[1])
-        save(self._state, {name: one.positions() for name, one in self._files.items()})
+        self._save()
 
     def status(self) -> dict[str, Any]:
         """See Source."""

@@ -172,6 +172,21 @@ def test_packets_leave_by_an_interface_that_is_there(rig: Rig) -> None:
         assert stats["output"]["dropped"] == {"too_long": 1}
 
 
+def test_what_leaves_by_a_socket_is_not_captured_when_it_comes_back(rig: Rig) -> None:
+    rig.lab.connect((rig.host, "veth8", []), (rig.host, "loop", []))
+    for interface in ("veth8", "loop"):
+        rig.silence(rig.host, interface)
+    rig.host.run(["ip", "link", "set", "loop", "master", BRIDGE])
+    with rig.host.call(lambda: packet_socket("veth8", vnet=True)) as output:
+        live = rig.live(configure(), output_fd=output.fileno(), output="packet")
+        count = rig.send(frames_of(talk()))
+        rig.settle(live, packets=count)
+        for _ in range(5):
+            live.step(50)
+    assert live.stats()["capture"]["packets"] == count
+    rig.delete("veth8")
+
+
 def test_restore_gives_the_tap_the_true_addresses(rig: Rig) -> None:
     live = rig.live(configure(mode="restore"))
     rig.settle(live, packets=rig.send(frames_of(talk())))

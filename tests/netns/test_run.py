@@ -99,7 +99,7 @@ def test_an_attack_becomes_an_event_with_the_true_attacker(system: System) -> No
         # The flow's end is written by a Suricata that stops in order.
         assert [event["src_ip"] for event in peeltap.events("flow")] == [ATTACKER[4]]
         # Nothing is left.
-        assert processes(str(system.directory / "state" / "suricata")) == []
+        assert processes(f"{peeltap.directory}/state") == []
         assert "vtap0" not in system.links()
         assert list(peeltap.socket.parent.iterdir()) == []
         problems = [line for line in peeltap.log() if line["level"] != "info"]
@@ -121,19 +121,19 @@ read -r go
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_a_restart_under_an_established_connection(system: System, end: signal.Signals) -> None:
     sections = {"tap": {"persistent": True}, "suricata": {"keep_running": True}}
-    script = HELD_OPEN.format(address=DECOY[4])
-    client = subprocess.Popen(
-        system.attacker.command(["bash", "-c", script], contained=True),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        bufsize=1,
-    )
-    assert client.stdin is not None
-    assert client.stdout is not None
     with system.peeltap(**sections) as first:
         first.wait_ready()
-        assert "200" in client.stdout.readline() or client.poll() is None
+        script = HELD_OPEN.format(address=DECOY[4])
+        client = subprocess.Popen(
+            system.attacker.command(["bash", "-c", script], contained=True),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            bufsize=1,
+        )
+        assert client.stdin is not None
+        assert client.stdout is not None
+        assert "200" in client.stdout.readline()
         first.wait(lambda status: status["connections"].get("stripped", 0) >= 1, "the header")
         saved = first.status()["checkpoint"]["saved"]
         first.wait(lambda status: status["checkpoint"]["saved"] > saved + 1, "a checkpoint")
@@ -143,8 +143,8 @@ def test_a_restart_under_an_established_connection(system: System, end: signal.S
         assert "vtap0" in system.links()
         assert first.process is not None
 
-        first.start()
         first.notified.clear()
+        first.start()
         first.wait_ready()
         status = first.status()
         assert status["suricata"]["pid"] == suricata
@@ -168,7 +168,6 @@ def test_a_restart_under_an_established_connection(system: System, end: signal.S
     with system.host.netlink() as netlink:
         [index] = netlink.link_lookup(ifname="vtap0")
         netlink.link("del", index=index)
-    first.events_file.unlink()
 
 
 def test_a_storm_of_hangups_reopens_the_sinks(system: System) -> None:
@@ -191,9 +190,9 @@ def test_a_storm_of_hangups_reopens_the_sinks(system: System) -> None:
 
 def test_as_a_user_of_its_own(system: System) -> None:
     user = User.find("nobody")
-    (system.directory / "nobody").mkdir()
-    os.chown(system.directory / "nobody", user.uid, user.gid)
     own = system.directory / "nobody"
+    own.mkdir()
+    os.chown(own, user.uid, user.gid)
     with system.peeltap(
         run_as="nobody",
         state={"directory": str(own / "state")},

@@ -8,13 +8,14 @@
             [alert] = peeltap.wait_events("alert")
 
 `peeltap run` is a child in the namespace of br1, started as root, so with root's manners; its files
-lie in the laboratory's directory.
+lie in a directory of their own within the laboratory's.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -46,6 +47,9 @@ class Peeltap:
         self.config = directory / "peeltap.yaml"
         self.events_file = directory / "events.json"
         self.socket = directory / "run" / "control.sock"
+        self.rules = directory / "peeltap.rules"
+        # Not every user may read where this checkout lies.
+        shutil.copyfile(RULES, self.rules)
         settings = yaml.safe_load((FIXTURES / "peeltap.yaml").read_text())
         settings |= {
             "capture": {"interface": "br1", "ring_mb": 8},
@@ -56,7 +60,7 @@ class Peeltap:
             "limits": {"connections": 20_000},
         }
         settings["suricata"] |= {
-            "rules": [str(RULES)],
+            "rules": [str(self.rules)],
             "ring_mb": 8,
             "stats_interval_seconds": 1,
         }
@@ -68,6 +72,8 @@ class Peeltap:
         self.process: subprocess.Popen[bytes] | None = None
         self._manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._manager.bind(str(directory / "notify"))
+        # Whoever the service becomes may speak to its manager.
+        (directory / "notify").chmod(0o666)
         self.notified: list[str] = []
         """What the service told its manager."""
         threading.Thread(target=self._hear, daemon=True).start()
@@ -83,7 +89,8 @@ class Peeltap:
         argv: list[str | Path] = ["env", f"NOTIFY_SOCKET={self.directory}/notify"]
         argv += ["WATCHDOG_USEC=60000000", sys.executable, "-m", "pipeline", "run"]
         argv += ["--config", self.config]
-        self.process = self.host.spawn(argv, log="peeltap.log", contained=False)
+        log = str((self.directory / "peeltap.log").relative_to(self.host.directory))
+        self.process = self.host.spawn(argv, log=log, contained=False)
 
     def wait_notified(self, word: str) -> None:
         """Returns when the service has told its manager this word, such as READY=1."""
@@ -174,7 +181,6 @@ class Peeltap:
                 os.kill(orphan, signal.SIGKILL)
         self._manager.shutdown(socket.SHUT_RDWR)
         self._manager.close()
-        (self.directory / "notify").unlink()
 
 
 class System:
@@ -188,11 +194,15 @@ class System:
         self.attacker = self.network.attacker
         self.host = self.network.bridge.namespace
         self.directory = lab.directory
+        self._count = 0
 
     @contextmanager
     def peeltap(self, **sections: Any) -> Iterator[Peeltap]:
         """A started service with these sections of its configuration over the usual ones."""
-        service = Peeltap(self.host, self.directory, sections)
+        self._count += 1
+        directory = self.directory / f"peeltap{self._count}"
+        directory.mkdir()
+        service = Peeltap(self.host, directory, sections)
         service.start()
         try:
             yield service

@@ -117,6 +117,12 @@ def test_the_second_way_where_the_first_is_absent(monkeypatch: pytest.MonkeyPatc
         plain.close()
 
 
+def test_what_lacks_for_the_first_way(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert tap.drop.nftables_absent() is None
+    monkeypatch.setattr(tap.drop, "NETLINK_NETFILTER", 31)
+    assert tap.drop.nftables_absent() == "Protocol not supported"
+
+
 def test_where_neither_is_there_both_reasons_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tap.drop, "NETLINK_NETFILTER", 31)
     with (

@@ -22,6 +22,10 @@ NO_OFFLOAD = bytes(10)
 
 ETH_P_ALL = 3
 
+GROUP_REPORTS = (bytes.fromhex("333300000016"), bytes.fromhex("01005e000016"))
+"""Where MLDv2 and IGMPv3 reports go (RFC 3810, RFC 3376), which interfaces and bridges repeat for
+a while after they came up."""
+
 
 def mac_of(interface: str) -> str:
     """The interface's hardware address; sysfs shows the namespace of its mount, a socket ours."""
@@ -88,7 +92,8 @@ class Sniffer:
                 frame, address = self._socket.recvfrom(1 << 17)
             except BlockingIOError:
                 return self.seen
-            self.seen.append((address[0], address[2] == socket.PACKET_OUTGOING, frame))
+            if not frame.startswith(GROUP_REPORTS):
+                self.seen.append((address[0], address[2] == socket.PACKET_OUTGOING, frame))
 
     def arrived(self, interface: str) -> list[bytes]:
         """Frames that arrived on the interface."""

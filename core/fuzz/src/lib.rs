@@ -5,6 +5,7 @@ pub mod capture;
 pub mod checkpoint;
 pub mod engine;
 pub mod header;
+pub mod ring;
 pub mod wire;
 
 /// A target's name, which is also that of its corpus, and what it does.
@@ -22,4 +23,5 @@ pub const TARGETS: &[Target] = &[
     ("wire", wire::wire),
     ("engine", engine::engine),
     ("checkpoint", checkpoint::checkpoint),
+    ("rings", ring::rings),
 ];

@@ -11,6 +11,7 @@ use std::time::Duration;
 use serde_json::{json, Map, Value};
 
 use super::netdev::{self, checked, Probe, State};
+use super::ring;
 use super::vnet::{self, Vnet};
 use super::Error;
 
@@ -74,6 +75,9 @@ impl Port {
         let failed = |error| Error::io("output", error);
         let fd = fd.try_clone_to_owned().map_err(failed)?;
         let (name, index) = device(probe, fd.as_fd(), kind).map_err(failed)?;
+        if kind == Kind::Packet {
+            ring::set(&fd, libc::SOL_SOCKET, libc::SO_MARK, &ring::MARK).map_err(failed)?;
+        }
         // SAFETY: fcntl(2) with these commands takes no pointers.
         let flags =
             checked(unsafe { libc::fcntl(fd.as_raw_fd(), libc::F_GETFL) }).map_err(failed)?;

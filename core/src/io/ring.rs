@@ -71,6 +71,10 @@ impl Settings {
         if !self.filter.is_empty() {
             // The kernel's own answer to a wrong program is EINVAL; ours says what is wrong.
             Filter::new(&self.filter).map_err(Error::Unfit)?;
+            // The kernel takes as many as we do (BPF_MAXINSNS), and some are our own.
+            if Filter::new(&program(&self.filter)).is_err() {
+                return unfit("filter: it is too long".to_owned());
+            }
         }
         Ok(())
     }
@@ -111,7 +115,12 @@ pub struct Ring {
 // SAFETY: the mapping belongs to the ring alone and has no tie to a thread.
 unsafe impl Send for Ring {}
 
-fn set<T>(socket: &OwnedFd, level: libc::c_int, option: libc::c_int, value: &T) -> io::Result<()> {
+pub(super) fn set<T>(
+    socket: &OwnedFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: &T,
+) -> io::Result<()> {
     // SAFETY: the value is of the size that is passed with it, and the kernel only reads it.
     checked(unsafe {
         libc::setsockopt(
@@ -144,6 +153,30 @@ fn attach(socket: &OwnedFd, program: &[Instruction]) -> io::Result<()> {
 
 /// A program that keeps nothing.
 const NOTHING: &[Instruction] = &[(0x06, 0, 0, 0)];
+/// One that keeps everything.
+const EVERYTHING: &[Instruction] = &[(0x06, 0, 0, u32::MAX)];
+
+/// The mark of the packets that Peeltap sends by a socket ("peel"): by whatever way they come back to
+/// the interface on this host, they are not captured again.
+pub const MARK: u32 = u32::from_be_bytes(*b"peel");
+
+/// Drops packets of that mark, which classic BPF reads at an offset of its own (SKF_AD_OFF +
+/// SKF_AD_MARK in linux/filter.h).
+const UNMARKED: &[Instruction] = &[
+    (0x20, 0, 0, 0xffff_f000 + 20),
+    (0x15, 0, 1, MARK),
+    (0x06, 0, 0, 0),
+];
+
+/// What the kernel runs: our own condition, then the operator's.
+fn program(filter: &[Instruction]) -> Vec<Instruction> {
+    let own = if filter.is_empty() {
+        EVERYTHING
+    } else {
+        filter
+    };
+    [UNMARKED, own].concat()
+}
 
 impl Ring {
     /// Opens a ring on the interface of that name; ENODEV if it is absent.
@@ -212,11 +245,15 @@ impl Ring {
         // 3. The interface. While the group is joined nothing is kept: until then this socket would
         //    see the flows of the others too.
         let socket = &ring.socket;
-        if settings.fanout.is_some() {
-            attach(socket, NOTHING)?;
-        } else if !settings.filter.is_empty() {
-            attach(socket, &settings.filter)?;
-        }
+        let filter = program(&settings.filter);
+        attach(
+            socket,
+            if settings.fanout.is_some() {
+                NOTHING
+            } else {
+                &filter
+            },
+        )?;
         // SAFETY: a sockaddr_ll is plain old data, for which all zeros are a value.
         let mut address: libc::sockaddr_ll = unsafe { MaybeUninit::zeroed().assume_init() };
         address.sll_family = libc::AF_PACKET as u16;
@@ -244,12 +281,11 @@ impl Ring {
             // together first, or they would be told apart from their flow. No rollover: a flow must not
             // go to another worker because its own is busy.
             let how = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
+            // A group belongs to one device. When that is made anew, the other workers' old rings may
+            // still hold the old group: each device has a number of its own.
+            let group = group.wrapping_add(ring.index as u16);
             set_packet(socket, libc::PACKET_FANOUT, &(u32::from(group) | how << 16))?;
-            if settings.filter.is_empty() {
-                set(socket, libc::SOL_SOCKET, libc::SO_DETACH_FILTER, &0i32)?;
-            } else {
-                attach(socket, &settings.filter)?;
-            }
+            attach(socket, &filter)?;
         }
         Ok(ring)
     }
@@ -411,7 +447,7 @@ mod tests {
             settings.check().err().map(|error| error.to_string())
         };
         assert_eq!(with(|_| ()), None);
-        let table: [(Edit, &str); 5] = [
+        let table: [(Edit, &str); 6] = [
             (
                 |s| s.bytes = 4096,
                 "ring_bytes: 4096 is not in 1048576..=2147483648",
@@ -425,6 +461,10 @@ mod tests {
             (
                 |s| s.filter = vec![(0xffff, 0, 0, 0)],
                 "filter instruction 0",
+            ),
+            (
+                |s| s.filter = vec![(6, 0, 0, 0); 4096],
+                "filter: it is too long",
             ),
         ];
         for (edit, wanted) in table {

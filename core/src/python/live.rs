@@ -126,9 +126,15 @@ impl Live {
         py.detach(|| self.lock().engine_mut().checkpoint_begin(full));
     }
 
+    #[pyo3(signature = (slots = 16384))]
     fn checkpoint_some<'py>(&self, py: Python<'py>, slots: usize) -> Option<Bound<'py, PyBytes>> {
-        let piece = py.detach(|| self.lock().engine_mut().checkpoint_some(slots));
-        piece.map(|piece| PyBytes::new(py, &piece))
+        let piece = py.detach(|| self.lock().engine_mut().checkpoint_some(slots))?;
+        Some(PyBytes::new(py, &piece))
+    }
+
+    #[pyo3(signature = (*, full))]
+    fn take_checkpoint<'py>(&self, py: Python<'py>, full: bool) -> Bound<'py, PyBytes> {
+        PyBytes::new(py, &py.detach(|| self.lock().engine_mut().checkpoint(full)))
     }
 
     #[pyo3(signature = (checkpoint, *, shared = false))]

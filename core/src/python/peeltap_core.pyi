@@ -178,21 +178,20 @@ class Live:
         """The flow records made since the last call, as JSON lines."""
 
     def checkpoint_begin(self, *, full: bool) -> None:
-        """Begin to take what a restarted engine has to know: of all connections, or of the changed.
+        """Begin a checkpoint of all connections, or of those that changed since the last one."""
 
-        Changed is what had a packet since the last checkpoint that was taken to its end began. One
-        that is under way is given up.
+    def checkpoint_some(self, slots: int = 16384) -> bytes | None:
+        """The next piece of it, from so many slots of the table; None when it is complete.
+
+        A piece takes some milliseconds at most; steps come in between. It is empty where nothing
+        changed. All pieces, one behind the other, are the checkpoint.
         """
 
-    def checkpoint_some(self, slots: int) -> bytes | None:
-        """The next piece, from up to `slots` slots of the table; None when there is no more.
-
-        A piece in which nothing changed is empty. All pieces, one behind the other, are what
-        `resume` takes. Packets may be moved between two pieces.
-        """
+    def take_checkpoint(self, *, full: bool) -> bytes:
+        """A whole checkpoint at once, where no packets come any more: at a stop."""
 
     def resume(self, checkpoint: bytes, *, shared: bool = False) -> int:
-        """As `Engine.resume`, before the first step."""
+        """Before the first step: take over the connections of a checkpoint, as `Engine.resume`."""
 
     def finish(self) -> None:
         """Let everything leave that waits; connections stay known."""
