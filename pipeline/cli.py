@@ -12,6 +12,7 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NoReturn
 
 from pipeline.errors import ConfigError, PeeltapError
@@ -27,6 +28,7 @@ into Suricata's events.
 _BEGIN = """\
 Begin with:  peeltap demo
              peeltap replay --help
+             peeltap run --help
 
 Exit codes:  0 done   1 failed   2 wrong use or configuration   130 interrupted
 """
@@ -99,10 +101,60 @@ def _enrich_options(parser: argparse.ArgumentParser) -> None:
     _report_options(parser, "the counts")
 
 
+def _run_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-c", "--config", required=True, metavar="FILE", help="the whole configuration")
+    add("--check", action="store_true", help="check it, and what it names, and start nothing")
+
+
+def _status_options(parser: argparse.ArgumentParser) -> None:
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument(
+        "-s", "--socket", metavar="FILE", help="the control socket (/run/peeltap/control.sock)"
+    )
+    which.add_argument("-c", "--config", metavar="FILE", help="the configuration that names it")
+    how = parser.add_mutually_exclusive_group()
+    how.add_argument("-w", "--watch", action="store_true", help="show it anew every second")
+    how.add_argument("--json", action="store_true", help="print it as one JSON object")
+
+
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--keep", metavar="DIR", help="keep captures, flow records and events in this directory")
-    add("--json", action="store_true", help="print the comparison as one JSON object")
+    add("--hold", action="store_true", help="keep the system up afterwards, for looking around")
+    add("--pcap", metavar="DIR", help="record br1 and vtap0 into this directory")
+    add("--seconds", type=_seconds, metavar="N", help="how long the attacks go on (default: 30)")
+    add("--offline", action="store_true", help="recorded attacks, without namespaces")
+    add("--keep", metavar="DIR", help="keep the files of the demo in this directory")
+    add("--json", action="store_true", help="print the outcome as one JSON object")
+
+
+def _doctor_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-c", "--config", required=True, metavar="FILE", help="the configuration of the service")
+    add(
+        "--canary",
+        action="store_true",
+        help="send one harmless connection across the bridge and wait for its event; needs root",
+    )
+    add(
+        "--seconds",
+        type=_seconds,
+        default=20.0,
+        metavar="N",
+        help="how long the canary's event is waited for (default: 20)",
+    )
+    add("--quick", action="store_true", help="do not let Suricata read the rules")
+    add("--socket", type=Path, metavar="FILE", help="the control socket, if not the configured one")
+    add = parser.add_argument_group("what is said").add_argument
+    add("--json", action="store_true", help="print the findings as one JSON object")
+    add("-q", "--quiet", action="store_true", help="no progress, and only what is not well")
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 < number <= 600:
+        raise argparse.ArgumentTypeError(f"{text} is not more than 0 and at most 600")
+    return number
 
 
 def _proxy_options(parser: argparse.ArgumentParser) -> None:
@@ -166,10 +218,70 @@ Works line by line, on files or in a pipe; what was there before is kept under
   tail -F eve.json | peeltap enrich --flows flows.sqlite | jq 'select(.alert)'
 """,
     ),
+    "run": (
+        "Run the service: capture, tap, one Suricata, corrected events.",
+        _run_options,
+        """\
+Stays in the foreground and logs to standard error; a systemd unit comes with it.
+Started as root, it keeps CAP_NET_ADMIN and CAP_NET_RAW and gives up the rest.
+
+  peeltap run --config /etc/peeltap/peeltap.yaml --check
+
+  peeltap run --config /etc/peeltap/peeltap.yaml
+
+Beside the legs, the configuration needs only the interface that carries them:
+
+  gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]
+  capture: {interface: br1}
+
+SIGHUP opens the sinks anew and reloads Suricata's rules; SIGTERM and Ctrl-C stop,
+a second one at once. Exit codes: 0 stopped, 1 failed, 2 wrong use or configuration.
+""",
+    ),
+    "status": (
+        "Show what a running service does.",
+        _status_options,
+        """\
+Packets, connections by verdict, drops by reason, Suricata's state, events and
+their lag. Exit code 1 when no service answers.
+
+  peeltap status --watch
+
+  peeltap status --json | jq .connections
+""",
+    ),
+    "doctor": (
+        "Say whether the live service can run, or does, and what to do where not.",
+        _doctor_options,
+        """\
+Looks at privileges, kernel, interfaces, offloads, the tap's quarantine, clock,
+directories, Suricata, its configuration and rules; and, where it runs, at what
+the service says of itself. Changes nothing.
+
+  peeltap doctor -c peeltap.yaml
+
+With --canary one harmless connection crosses the bridge, from a namespace that
+is thrown away, with documentation addresses in its header; its event has to
+come back with them:
+
+  peeltap doctor -c peeltap.yaml --canary
+
+Exit codes:  0 nothing is wrong   1 something is   2 wrong use or configuration
+""",
+    ),
     "demo": (
-        "Show what Suricata reports on recorded attacks, without and with Peeltap.",
+        "Show the whole system under attack: what Suricata says without and with Peeltap.",
         _demo_options,
-        "Runs the installed Suricata twice on the same recordings. Needs no root.\n",
+        """\
+Machines, proxies, decoys, attackers and two Suricatas, in namespaces of their
+own: needs no root, changes nothing on this machine, and ends without a trace.
+Where namespaces are forbidden, recorded attacks are shown instead.
+
+For looking around afterwards, and for a look at the packets:
+
+  peeltap demo --hold
+  peeltap demo --pcap recordings
+""",
     ),
     "agent": (
         "Accept peers where decoys are advertised, and bring them to gateway1 with a header.",

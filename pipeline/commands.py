@@ -77,22 +77,100 @@ def enrich(asked: Namespace) -> int:
     return 0
 
 
+def run(asked: Namespace) -> int:
+    """Run `peeltap run`."""
+    from pipeline import run as work
+
+    if asked.check:
+        work.check(asked.config)
+        print(f"{asked.config} is right")
+        return 0
+    return work.run(asked.config)
+
+
+def status(asked: Namespace) -> int:
+    """Run `peeltap status`."""
+    from pipeline import status as work
+
+    socket = work.socket_of(asked.socket, asked.config)
+    if asked.json:
+        print_json(work.ask(socket), sys.stdout)
+        return 0
+    from rich.console import Console
+
+    if asked.watch:
+        work.watch(socket, Console())
+    else:
+        Console().print(work.page(work.ask(socket)))
+    return 0
+
+
 def demo(asked: Namespace) -> int:
     """Run `peeltap demo`."""
-    from pipeline import demo as work
+    from pipeline.errors import RunError, UsageError
+
+    wishes = {"--hold": asked.hold, "--pcap": asked.pcap, "--seconds": asked.seconds}
+    given = [name for name, value in wishes.items() if value]
+    if asked.offline:
+        if given:
+            raise UsageError(f"{given[0]} is of the live demo, which --offline leaves out")
+        return _demo_offline(asked)
+    from pipeline.demo import live
+
+    request = live.Request(
+        seconds=asked.seconds or live.SECONDS,
+        hold=asked.hold,
+        pcap=Path(asked.pcap) if asked.pcap else None,
+        directory=Path(asked.keep) if asked.keep else None,
+        json=asked.json,
+    )
+    reason = live.why_not(request)
+    if reason is None:
+        return live.show(request)
+    if given:
+        raise RunError(f"the live demo cannot be shown here: {reason}")
+    say(f"the live demo cannot be shown here: {reason}")
+    say("so these are recorded attacks instead (peeltap demo --offline)")
+    return _demo_offline(asked)
+
+
+def _demo_offline(asked: Namespace) -> int:
+    from pipeline.demo import offline
     from pipeline.progress import progress
 
     with progress(quiet=False) as shown:
-        compared = work.compare(Path(asked.keep) if asked.keep else None, shown)
+        compared = offline.compare(Path(asked.keep) if asked.keep else None, shown)
     if asked.json:
         print_json(compared.as_dict(), sys.stdout)
     else:
         from rich.console import Console
 
-        from pipeline.demo_view import render
+        from pipeline.demo.offline_view import render
 
         render(compared, Console())
     return 0
+
+
+def doctor(asked: Namespace) -> int:
+    """Run `peeltap doctor`."""
+    from pipeline.doctor import examine, report
+    from pipeline.doctor.finding import worst
+    from pipeline.progress import progress
+
+    whole = examine.load(asked.config)
+    with progress(quiet=asked.quiet or asked.json) as shown:
+        shown.stage("looking")
+        findings = examine.examine(whole, test_rules=not asked.quick, control=asked.socket)
+        if asked.canary:
+            findings += examine.fly(whole, seconds=asked.seconds, say=shown.stage)
+    if asked.json:
+        print_json(report.as_dict(findings), sys.stdout)
+    else:
+        from rich.console import Console
+
+        shown_findings = [one for one in findings if not asked.quiet or one.state != "ok"]
+        report.render(shown_findings, Console())
+    return 1 if worst(findings) == "fail" else 0
 
 
 def agent(asked: Namespace) -> int:

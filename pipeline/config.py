@@ -6,6 +6,9 @@
 
 A file in which all is right, and that says nothing of Suricata, is read in plain Python
 (`reassembly.engine_config`); any other goes through the models (`pipeline.config_check`).
+
+`load` is for work on files, which has no use for the sections of the live service and does not look
+at them; `load_live` checks and gives the whole.
 """
 
 from __future__ import annotations
@@ -18,7 +21,22 @@ from pipeline.errors import ConfigError
 from reassembly import engine_config
 
 if TYPE_CHECKING:
+    from pipeline.config_check import Whole
     from suricata.settings import SuricataSettings
+
+LIVE_SECTIONS = (
+    "capture",
+    "tap",
+    "workers",
+    "events",
+    "sinks",
+    "state",
+    "control",
+    "metrics",
+    "log",
+    "run_as",
+)
+"""Keys that only the live service reads."""
 
 
 class Config:
@@ -45,29 +63,65 @@ class Config:
 
     def beside(self, directory: Path) -> Config:
         """Take relative names of files as relative to `directory`."""
-        if self._suricata is None or not self._suricata.rules:
+        if self._suricata is None:
             return self
-        rules = [directory / one for one in self._suricata.rules]
-        return Config(self.engine, self._suricata.model_copy(update={"rules": rules}))
+        return Config(self.engine, self._suricata.beside(directory))
 
 
 def load(path: str | Path) -> Config:
-    """Read and check the file at `path`; raises ConfigError."""
+    """Read and check the file at `path` for work on captures; raises ConfigError."""
+    # Files that a configuration names lie beside it, wherever peeltap was started.
+    return parse(_text(path), str(path)).beside(Path(path).parent)
+
+
+def load_live(path: str | Path) -> tuple[Config, Whole]:
+    """Read and check the file at `path`, all of it, for the live service; raises ConfigError."""
+    from pipeline.config_check import beside
+
+    config, whole = parse_live(_text(path), str(path))
+    directory = Path(path).parent
+    return config.beside(directory), beside(whole, directory)
+
+
+def _text(path: str | Path) -> str:
     try:
         raw = Path(path).read_bytes()
     except OSError as error:
         raise ConfigError([f"{path}: cannot be read: {error.strerror}"]) from None
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: not UTF-8 text"]) from None
-    # Files that a configuration names lie beside it, wherever peeltap was started.
-    return parse(text, str(path)).beside(Path(path).parent)
 
 
 def parse(text: str, name: str) -> Config:
     """Check the configuration in `text`; `name` is the file's name in messages."""
+    document, data, found = _compose(text, name)
+    data = {key: value for key, value in data.items() if key not in LIVE_SECTIONS}
+    engine = engine_config.read(data) if not found else None
+    if engine is not None:
+        return Config(engine)
+    from pipeline import config_check
+
+    whole = _checked(config_check.check(data), document, name, found)
+    return Config(whole.engine(), whole.suricata)
+
+
+def parse_live(text: str, name: str) -> tuple[Config, Whole]:
+    """As `parse`, with every section."""
+    from pipeline import config_check
+
+    document, data, found = _compose(text, name)
+    whole = _checked(config_check.check(data, live=True), document, name, found)
+    return Config(whole.engine(), whole.suricata), whole
+
+
+_Found = list[tuple[int, marked_yaml.Path, str]]
+
+
+def _compose(text: str, name: str) -> tuple[marked_yaml.Document, dict[str, Any], _Found]:
+    """Read the YAML; what is wrong with single keys is found, what is no mapping is raised."""
     try:
         document = marked_yaml.parse(text)
     except marked_yaml.YamlError as error:
@@ -79,18 +133,21 @@ def parse(text: str, name: str) -> Config:
 
         found.append((1, (), f"must be a mapping with the key gateways, not {kind_of(data)}"))
         raise ConfigError([_message(name, *problem) for problem in found])
-    engine = engine_config.read(data) if not found else None
-    if engine is not None:
-        return Config(engine)
-    from pipeline import config_check
+    return document, data, found
 
-    checked = config_check.check(data)
+
+def _checked(
+    checked: Whole | list[tuple[marked_yaml.Path, str]],
+    document: marked_yaml.Document,
+    name: str,
+    found: _Found,
+) -> Whole:
     if isinstance(checked, list):
-        found += [(document.line(path), path, what) for path, what in checked]
+        found = found + [(document.line(path), path, what) for path, what in checked]
     if found or isinstance(checked, list):
         found = list(dict.fromkeys(found))
         raise ConfigError([_message(name, *problem) for problem in sorted(found, key=_order)])
-    return Config(*checked)
+    return checked
 
 
 def _order(problem: tuple[int, marked_yaml.Path, str]) -> tuple[int, str]:

@@ -9,41 +9,100 @@ from __future__ import annotations
 import types
 import typing
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path as FilePath
+from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.marked_yaml import Path
+from pipeline.service_settings import ServiceSections
 from reassembly.rules import hint, problems
 from reassembly.settings import EngineSettings
+from suricata.event_settings import EventSettings, SinkSettings
 from suricata.settings import SuricataSettings
-
-LATER_SECTIONS = ("capture", "tap", "sinks", "workers", "metrics")
-"""Sections of the live service, which this release does not have."""
+from tap.settings import TapSettings
 
 _REMEDIES = {
     "gateways": "name the legs that carry headers: gateways: "
     "[{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]",
+    "capture": "name the interface that carries the proxied legs: capture: {interface: br1}",
 }
 
 
-class Whole(EngineSettings):
+class Whole(ServiceSections, EngineSettings):
     """The whole file."""
 
+    tap: TapSettings = Field(
+        default_factory=TapSettings, description="where the regenerated packets go"
+    )
     suricata: SuricataSettings = Field(
         default_factory=SuricataSettings, description="how Suricata is run"
     )
+    events: EventSettings = Field(
+        default_factory=EventSettings, description="where Suricata's events come from"
+    )
+    sinks: list[SinkSettings] = Field(
+        default=[SinkSettings(file=FilePath("/var/log/peeltap/events.json"))],
+        min_length=1,
+        description="where the corrected events go",
+    )
+
+    def engine(self) -> dict[str, Any]:
+        """Give the engine's part as `engine_config.read` does."""
+        return self.model_dump(by_alias=True, include=set(EngineSettings.model_fields))
 
 
-def check(
-    data: dict[str, Any],
-) -> tuple[dict[str, Any], SuricataSettings] | list[tuple[Path, str]]:
-    """Give the engine's part as `engine_config.read` does, and Suricata's; or the mistakes."""
+def check(data: dict[str, Any], *, live: bool = False) -> Whole | list[tuple[Path, str]]:
+    """Give the whole file, or its mistakes; `live`: what the live service cannot do without."""
+    absent: list[tuple[Path, str]] = []
+    if live and data.get("capture") is None:
+        absent.append((("capture",), f"missing; {_REMEDIES['capture']}"))
     try:
         whole = Whole.model_validate(data)
     except ValidationError as error:
-        return list(_explain(error, data))
-    return whole.model_dump(by_alias=True, exclude={"suricata"}), whole.suricata
+        return absent + list(_explain(error, data))
+    return absent or (list(_together(whole)) if live else []) or whole
+
+
+def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
+    """What only shows when the packages' sections are seen together."""
+    if whole.suricata.run_as is not None:
+        yield (
+            ("suricata", "run_as"),
+            "live, Suricata runs as the service does, which has given up changing users; set the"
+            " key run_as of the whole file instead",
+        )
+    if whole.suricata.keep_running and whole.tap.interface is None and not whole.tap.persistent:
+        yield (
+            ("suricata", "keep_running"),
+            "Suricata cannot go on without its tap; set tap: {persistent: true}, or take this out",
+        )
+    if whole.capture is not None and whole.capture.interface == whole.tap.device:
+        yield (
+            ("tap",),
+            f"{whole.tap.device} is the interface that is captured; packets written to it would be"
+            " captured again; name another one",
+        )
+
+
+_M = TypeVar("_M", bound=BaseModel)
+
+
+def beside(model: _M, directory: FilePath) -> _M:
+    """Take every relative path in `model` as relative to `directory`."""
+
+    def moved(value: Any) -> Any:
+        match value:
+            case FilePath():
+                return directory / value
+            case BaseModel():
+                return beside(value, directory)
+            case list():
+                return [moved(one) for one in value]
+            case _:
+                return value
+
+    return model.model_copy(update={name: moved(value) for name, value in model})
 
 
 def _explain(error: ValidationError, data: dict[str, Any]) -> Iterator[tuple[Path, str]]:
@@ -96,9 +155,13 @@ def _words(item: Any) -> str:
             return f"{_shown(value)} is too large; at most {context['le']:g}"
         case "too_short":
             return f"is empty; at least {context['min_length']} needed"
+        case "string_too_short":
+            return "is empty"
         case "string_type":
             quote = f'; put it in quotes: "{value}"' if isinstance(value, int | float) else ""
             return f"must be text, not {kind_of(value)}{quote}"
+        case "path_type":
+            return f"must be the name of a file, not {_shown(value)}"
         case "int_type" | "int_parsing" | "int_from_float":
             return f"must be a whole number, not {_shown(value)}"
         case "float_type" | "float_parsing":
@@ -117,8 +180,6 @@ def _words(item: Any) -> str:
 
 def _unknown_key(location: tuple[int | str, ...]) -> str:
     key = str(location[-1])
-    if len(location) == 1 and key in LATER_SECTIONS:
-        return "belongs to the live service, which this release does not have; take it out"
     model = _model_at(location[:-1])
     allowed = [field.alias or name for name, field in model.model_fields.items()] if model else []
     return f"unknown key{hint(key, allowed)}"

@@ -153,11 +153,12 @@ def engine_config(
     mode: Literal["strip", "restore"] | None = None,
     superframes: Literal["keep", "segment"] | None = None,
     records: bool = True,
+    announce: bool = False,
 ) -> bytes:
     """Make the engine's JSON from `settings`, as `read` or `EngineSettings.model_dump` gives them.
 
     `mode` and `superframes` come before those of `settings`. `records`: whether flow records are
-    made at all.
+    made at all; `announce`: whether one is made already when a connection's verdict is known.
     """
     return json.dumps(
         {
@@ -169,7 +170,7 @@ def engine_config(
             + [_codec(name, codec) for name, codec in settings["codecs"].items()],
             "gateways": [_gateway(gateway) for gateway in settings["gateways"]],
             "limits": settings["limits"],
-            "announce": False,
+            "announce": announce,
             "records": records,
         }
     ).encode()

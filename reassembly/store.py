@@ -186,7 +186,7 @@ def _begun(record: FlowRecord) -> int:
 _start = attrgetter("start")
 
 
-def _canonical(ip: str) -> str:
+def event_ip(ip: str) -> str:
     """An event's address as the index spells it; one that is no address finds nothing."""
     if ":" not in ip:
         return ip
@@ -295,7 +295,7 @@ class MemoryStore:
         if index is None:
             return None
         if ":" in src_ip:
-            src_ip, dest_ip = _canonical(src_ip), _canonical(dest_ip)
+            src_ip, dest_ip = event_ip(src_ip), event_ip(dest_ip)
         ends = (src_ip, src_port, dest_ip, dest_port)
         turned_ends = (dest_ip, dest_port, src_ip, src_port)
         forward, backward = index.get(ends), index.get(turned_ends)
@@ -376,9 +376,9 @@ class SqliteStore:
     """Flow records in one SQLite file, in WAL mode, bounded by number and age.
 
     `retention_seconds` counts back from the newest record's start, not from a clock: a capture of
-    last year keeps its records while it is worked on. A reader in another process sees what is
-    added. Raises StoreError with one sentence for a file that is corrupt, locked, no flow store or
-    newer than this program.
+    last year keeps its records while it is worked on. A reader in another process, or another
+    store on the same file, sees what is added. Used by one thread at a time. Raises StoreError
+    with one sentence for a file that is corrupt, locked, no flow store or newer than this program.
     """
 
     def __init__(
@@ -397,7 +397,9 @@ class SqliteStore:
         self.evicted = 0
         with self._one_sentence():
             # Transactions are begun by hand, so that a batch is one.
-            self._db = sqlite3.connect(self._path, timeout=busy_seconds, isolation_level=None)
+            self._db = sqlite3.connect(
+                self._path, timeout=busy_seconds, isolation_level=None, check_same_thread=False
+            )
         try:
             with self._one_sentence():
                 self._open()
@@ -537,7 +539,7 @@ class SqliteStore:
         vlan: Sequence[int] | None = None,
     ) -> Match | None:
         """See FlowStore."""
-        ends = Endpoints(_canonical(src_ip), src_port, _canonical(dest_ip), dest_port)
+        ends = Endpoints(event_ip(src_ip), src_port, event_ip(dest_ip), dest_port)
         # Starts are compared in whole microseconds.
         limit = (at if started is None else started) + EARLY_NS + 999
         forward, next_forward = self._candidates(proto, ends, limit)

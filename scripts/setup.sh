@@ -30,7 +30,15 @@ needs() {
 	TABLE
     demo) cat <<-'TABLE' ;;
 		suricata_7      suricata        the demo, replay with Suricata, the golden tests
-		ip              iproute2        the recordings and their tests
+		haproxy         haproxy         the live demo
+		nginx           nginx-light     the live demo
+		sshd            openssh-server  the live demo
+		ssh             openssh-client  the live demo
+		curl            curl            the live demo
+		nc_openbsd      netcat-openbsd  the live demo
+		openssl         openssl         the live demo
+		nsenter         util-linux      the live demo
+		ip              iproute2        looking around in the live demo
 	TABLE
     test) cat <<-'TABLE' ;;
 		suricata_7      suricata        the demo, replay with Suricata, the golden tests
@@ -52,6 +60,8 @@ needs() {
 		nft             nftables        the proxies' tests
 		iptables        iptables        the proxies' tests
 		shellcheck      shellcheck      the check of the shell scripts
+		systemd-analyze systemd         the check of the unit
+		setpriv         util-linux      the tests of privileges
 	TABLE
     bench) cat <<-'TABLE' ;;
 		suricata_7      suricata        the comparison with Suricata's own cost

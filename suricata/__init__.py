@@ -3,6 +3,19 @@
 settings      the `suricata:` section of the configuration
 config        the generated suricata.yaml: an overlay on the distribution's
 process       runs the installed Suricata on a capture; says in one sentence what went wrong
+engine_log    Suricata's own log, read whole or followed
+
+supervisor    one Suricata kept alive on the tap; what it does stands in
+  lifecycle   its states, one table, and the waits between starts
+  child       the process: begun, adopted after our own end, stopped
+  workplace   the directory of its files
+  live_config the generated suricata.yaml of the live one
+  command     client of its command socket
+  rules, rule_keeper  its rule files: seen to change, tried, loaded, kept
+  eve_file    its file of events: turned over, its cut end mended
+external      the operator's own Suricata, with the supervisor's face
+messages      what these tell the service
+stats         its counters, for metrics
 
 streams       files and pipes of EVE lines, and the clock
 enrich        lines in, corrected lines out; sans-IO
@@ -13,7 +26,17 @@ community_id  the hash of a 5-tuple
 summary       alerts added up for a table
 flows         what is asked of flow records and their store, which are handed in
 
-process ──> eve.json ──> streams ──> enrich ──> corrected EVE, and a summary
+event_settings  the `events:` and `sinks:` sections of the configuration
+sources       where a live service's events come from: followed files, sockets
+sinks         where they go, and how far they got
+relay         source to sinks in one thread; commits what has arrived
+ledger        which batches have arrived; sans-IO
+notices       sentences for the log, not too often
+
+process or supervisor ──> eve.json ──> streams ──> enrich ──> corrected EVE, and a summary
                                         │
                                     flow records
+
+sources ──> relay ──> sinks
+              └─ enrich
 """

@@ -88,13 +88,16 @@ def _eve_type(name: str, settings: SuricataSettings) -> str | dict[str, Any]:
 
 def emit(settings: SuricataSettings, log_dir: Path) -> str:
     """The overlay as the text of a `suricata.yaml`."""
+    return text(overlay(settings, log_dir))
+
+
+def text(nodes: dict[str, Any]) -> str:
+    """Nodes as the text of a `suricata.yaml`."""
     # Imported here: a run without Suricata starts without it.
     import yaml
 
-    text: str = yaml.safe_dump(
-        overlay(settings, log_dir), sort_keys=False, allow_unicode=True, width=1000
-    )
-    return _HEAD + _NOTE + text
+    body: str = yaml.safe_dump(nodes, sort_keys=False, allow_unicode=True, width=1000)
+    return _HEAD + _NOTE + body
 
 
 def write(settings: SuricataSettings, log_dir: Path) -> Path:

@@ -185,6 +185,16 @@ class Enricher:
         """Events that wait for their flow record."""
         return len(self._waiting)
 
+    @property
+    def line_number(self) -> int:
+        """Number of the last whole line that was fed; the first is 1, empty ones count."""
+        return self._line_number
+
+    @property
+    def oldest_waiting(self) -> int | None:
+        """Number of the earliest line that still waits: all before it have come back."""
+        return self._waiting[0].number if self._waiting else None
+
     def stats(self) -> dict[str, Any]:
         """Counters: `lines` = `events` + `rejected` + `waiting`, at any time.
 

@@ -27,9 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import orjson
-
-from . import config
+from . import config, engine_log
 from .settings import SuricataSettings
 
 Progress = Callable[[int, int], None]
@@ -37,20 +35,15 @@ Progress = Callable[[int, int], None]
 OLDEST: Final = (7, 0)
 
 _VERSION: Final = re.compile(r"This is Suricata version (\d+)\.(\d+)\S*")
-_BAD_RULE: Final = re.compile(
-    r'error parsing signature "(?P<rule>.*)" from file (?P<file>.*) at line (?P<line>\d+)',
-    re.DOTALL,
-)
 
 # -2 is libpcap's end of file, met where the first packet should be.
 _NO_PACKETS: Final = "failed to get first packet timestamp. pcap_next_ex(): -2"
 
-# Of logs that a failing program may fill without end so much is read.
-_LOG_BYTES: Final = 1 << 20
 _MAX_WARNINGS: Final = 20
 
 # Suricata finishes what it has begun on SIGTERM; longer than this it has stuck.
 _STOP_SECONDS: Final = 10.0
+_CHECK_POLL_SECONDS: Final = 0.1
 
 _CHECKSUMS: Final = {"ignore": ["-k", "none"], "check": ["-k", "all"], "auto": ["-k", "auto"]}
 
@@ -78,13 +71,13 @@ class _Empty(Exception):  # noqa: N818
 class RuleError(SuricataError):
     """Suricata refused a rule file."""
 
-    def __init__(self, file: str, line: int, reason: str, rule: str, others: int) -> None:
+    def __init__(self, first: engine_log.BadRule, others: int) -> None:
         more = f" ({others} more like it)" if others else ""
-        super().__init__(f"{file}:{line}: Suricata refuses this rule: {reason}{more}")
-        self.file = file
-        self.line = line
-        self.reason = reason
-        self.rule = rule
+        super().__init__(f"{first}{more}")
+        self.file = first.file
+        self.line = first.line
+        self.reason = first.reason
+        self.rule = first.rule
 
 
 class SuricataFailed(SuricataError):  # noqa: N818
@@ -215,18 +208,30 @@ def _supervise(
         _judge(child.returncode, log_dir, time.monotonic() - began)
 
 
-def check(settings: SuricataSettings, log_dir: Path) -> Installed:
-    """Let Suricata read configuration and rules and nothing else. Raises as `run`."""
+def check(
+    settings: SuricataSettings, log_dir: Path, *, wanted: Callable[[], bool] = lambda: True
+) -> Installed:
+    """Let Suricata read configuration and rules and nothing else. Raises as `run`.
+
+    `wanted` is asked ten times a second; once it says no, the check ends as if time were up.
+    """
     installed = find(settings.binary)
     _check_inputs([settings.base], settings.rules)
     began = time.monotonic()
     with _child([installed.path, "-T", *_prepare(settings, log_dir)], log_dir) as child:
-        try:
-            child.wait(settings.timeout_seconds)
-        except subprocess.TimeoutExpired as error:
-            raise SuricataTimeout(
-                f"Suricata's check of the rules took longer than {settings.timeout_seconds} s"
-            ) from error
+        while True:
+            try:
+                child.wait(_CHECK_POLL_SECONDS)
+                break
+            except subprocess.TimeoutExpired as error:
+                spent = time.monotonic() - began
+                late = settings.timeout_seconds is not None and spent > settings.timeout_seconds
+                if late or not wanted():
+                    # While it loads rules it hears no SIGTERM.
+                    child.kill()
+                    raise SuricataTimeout(
+                        f"Suricata's check of the rules was stopped after {spent:.0f} s"
+                    ) from error
         _judge(child.returncode, log_dir, time.monotonic() - began)
     return installed
 
@@ -246,20 +251,20 @@ def _check_inputs(files: Sequence[Path], rules: Sequence[Path]) -> None:
 def _prepare(settings: SuricataSettings, log_dir: Path) -> list[str]:
     try:
         written = config.write(settings, log_dir)
-        for name in (config.EVE_FILE, config.ENGINE_LOG, _STDERR):
+        for name in (config.EVE_FILE, config.ENGINE_LOG, STDERR):
             (log_dir / name).unlink(missing_ok=True)
     except OSError as error:
         raise InputError(f"{log_dir} cannot be written to: {error.strerror}") from error
     return ["-c", str(written), "-l", str(log_dir.absolute()), "--init-errors-fatal"]
 
 
-_STDERR: Final = "stderr.log"
+STDERR: Final = "stderr.log"
 
 
 @contextmanager
 def _child(arguments: Sequence[str], log_dir: Path) -> Iterator[subprocess.Popen[bytes]]:
     """The running program; stopped on the way out if it still runs, whatever the reason."""
-    with (log_dir / _STDERR).open("wb") as stderr:
+    with (log_dir / STDERR).open("wb") as stderr:
         try:
             child = subprocess.Popen(
                 arguments, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr
@@ -299,7 +304,7 @@ def _has_started(log_dir: Path, capture: Path, child: subprocess.Popen[bytes]) -
     """
     errors = []
     for level, text in _log(log_dir):
-        if text.endswith("Engine started."):
+        if text.endswith(engine_log.STARTED):
             return True
         if level == "Error":
             errors.append(text)
@@ -325,17 +330,11 @@ def _judge(code: int, log_dir: Path, seconds: float) -> None:
         )
     if code == 0:
         return
-    errors = [text for level, text in _log(log_dir) if level in ("Error", "Emergency", "Critical")]
-    bad = [found for text in errors if (found := _BAD_RULE.search(text))]
+    errors = [text for level, text in _log(log_dir) if level in engine_log.SERIOUS]
+    bad = engine_log.bad_rules(errors)
     if bad:
-        first = bad[0]
-        at = next(i for i, text in enumerate(errors) if _BAD_RULE.search(text))
-        # Suricata says the reason first, then which rule it was.
-        reason = errors[at - 1] if at else "it does not say why"
-        raise RuleError(
-            first["file"], int(first["line"]), reason.strip(), first["rule"], len(bad) - 1
-        )
-    lines = _tail(log_dir / _STDERR).strip().splitlines()
+        raise RuleError(bad[0], len(bad) - 1)
+    lines = engine_log.tail(log_dir / STDERR).strip().splitlines()
     # The first error is the cause, what follows are threads that could not start for it.
     cause = errors[0] if errors else (lines[-1] if lines else "it gave no reason")
     raise SuricataFailed(f"Suricata ended with exit code {code}: {cause.strip()}")
@@ -346,21 +345,5 @@ def _warnings(log_dir: Path) -> list[str]:
     return list(dict.fromkeys(seen))[:_MAX_WARNINGS]
 
 
-def _log(log_dir: Path) -> Iterator[tuple[str, str]]:
-    """Level and text of each line of Suricata's own log."""
-    for line in _tail(log_dir / config.ENGINE_LOG).splitlines():
-        try:
-            entry = orjson.loads(line)
-            yield entry["log_level"], entry["engine"]["message"]
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            # A line cut by the end of the process, or by `_tail`.
-            continue
-
-
-def _tail(path: Path) -> str:
-    try:
-        with path.open("rb") as log:
-            log.seek(max(0, path.stat().st_size - _LOG_BYTES))
-            return log.read(_LOG_BYTES).decode(errors="replace")
-    except OSError:
-        return ""
+def _log(log_dir: Path) -> Iterator[engine_log.Entry]:
+    return engine_log.entries(engine_log.tail(log_dir / config.ENGINE_LOG))

@@ -10,10 +10,15 @@ from pathlib import Path
 import orjson
 import peeltap_core
 import pytest
+from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from pipeline import cli, config, config_check
-from pipeline.demo import Comparison, Side
+from pipeline.demo.offline import Comparison
+from pipeline.demo.sides import Side
+from pipeline.demo.verdict import Row, Verdict
+from pipeline.metrics import StatusCollector
+from pipeline.service_settings import Capture, Control, Log, Metrics, State
 from pipeline.summary import OUTCOMES, VERDICTS, Events, Summary
 from reassembly import records
 from reassembly.engine_config import engine_config
@@ -22,6 +27,8 @@ from reassembly.presets import LAYOUT_PRESETS
 from reassembly.rules import BUILTIN_CODECS, SSLPROXY
 from reassembly.settings import Codec, EngineSettings, Gateway, Limits
 from suricata.settings import EveType, SuricataSettings
+from tap.settings import TapSettings
+from tests.pipeline.samples import REPORT
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -56,6 +63,8 @@ def section(text: str, title: str) -> str:
 def test_configurations_in_the_documentation_are_right(text: str) -> None:
     settings = config.parse(text, "example.yaml")
     peeltap_core.Engine(engine_config(settings.engine))
+    if "capture:" in text:
+        config.parse_live(text, "example.yaml")
 
 
 @pytest.mark.parametrize("text", examples("console"))
@@ -78,7 +87,7 @@ def test_json_in_the_documentation_is_json(text: str) -> None:
     json.loads(text)
 
 
-@pytest.mark.parametrize("name", ["replay", "enrich", "demo"])
+@pytest.mark.parametrize("name", ["replay", "enrich", "run", "status", "demo"])
 def test_commands_in_help_are_right(name: str) -> None:
     _, _, text = cli._COMMANDS[name]
     for line in re.findall(r"^  .*\bpeeltap .*$", text, re.MULTILINE):
@@ -88,7 +97,7 @@ def test_commands_in_help_are_right(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["replay", "enrich", "demo"])
 def test_every_option_is_in_the_documentation(name: str) -> None:
-    text = section(page("replay.md"), f"peeltap {name}")
+    text = section(page("demo.md" if name == "demo" else "replay.md"), f"peeltap {name}")
     for action in cli._parser(name)._actions:
         longest = max(action.option_strings, key=len, default=None)
         if longest not in (None, "--help"):
@@ -97,12 +106,24 @@ def test_every_option_is_in_the_documentation(name: str) -> None:
 
 def test_every_key_of_the_configuration_is_in_the_documentation() -> None:
     text = page("configuration.md")
-    for model, title in ((Gateway, "gateways"), (Codec, "codecs"), (Limits, "limits")):
+    for model, title in MODELS:
         assert table_keys(section(text, title)) >= names(model), title
     titles = set(re.findall(r"^## (\w+)$", text, re.MULTILINE))
     assert titles == names(config_check.Whole)
     assert names(EngineSettings) < titles
     assert names(SuricataSettings) <= table_keys(page("events.md"))
+
+
+MODELS = (
+    (Gateway, "gateways"),
+    (Codec, "codecs"),
+    (Limits, "limits"),
+    (Capture, "capture"),
+    (State, "state"),
+    (Control, "control"),
+    (Metrics, "metrics"),
+    (Log, "log"),
+)
 
 
 def names(model: type[BaseModel]) -> set[str]:
@@ -114,9 +135,10 @@ def names(model: type[BaseModel]) -> set[str]:
     [
         (Gateway, section(page("configuration.md"), "gateways")),
         (Limits, section(page("configuration.md"), "limits")),
+        *((model, section(page("configuration.md"), title)) for model, title in MODELS[3:]),
         (SuricataSettings, page("events.md")),
     ],
-    ids=["gateways", "limits", "suricata"],
+    ids=["gateways", "limits", *(title for _, title in MODELS[3:]), "suricata"],
 )
 def test_defaults_in_the_documentation_are_the_programs(model: type[BaseModel], text: str) -> None:
     for name, field in model.model_fields.items():
@@ -179,9 +201,14 @@ def test_the_json_of_the_documentation_has_the_programs_keys() -> None:
     summary = Summary([], {}, "strip", events=Events())
     assert list(shown) == list(summary.as_dict())
     assert list(shown["suricata"]) == list(Events().as_dict())
-    demo = section(page("replay.md"), "peeltap demo")
+    offline = section(page("demo.md"), "Recordings")
     for key in (*Side().as_dict(), *Comparison([], "", Side(), Side(), summary).as_dict()):
-        assert f"`{key}`" in demo, key
+        assert f"`{key}`" in offline, key
+    live = section(page("demo.md"), "Its JSON")
+    row = Row("", True, "", ("", 0))
+    verdict = Verdict([row]).as_dict()
+    for key in (*verdict, *verdict["rows"][0]):
+        assert f"`{key}`" in live, key
 
 
 def test_python_in_the_documentation_runs(
@@ -203,3 +230,47 @@ def test_links_lead_somewhere() -> None:
         for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", path.read_text()):
             if "://" not in target:
                 assert (path.parent / target).exists(), f"{path.name}: {target}"
+
+
+def test_every_option_of_the_service_is_in_the_documentation() -> None:
+    text = page("run.md")
+    for name, part in (("run", text), ("status", section(text, "peeltap status"))):
+        for action in cli._parser(name)._actions:
+            longest = max(action.option_strings, key=len, default=None)
+            if longest != "--help":
+                assert f"| `{longest}` |" in part, longest
+
+
+def test_what_the_service_tells_is_in_the_documentation() -> None:
+    text = page("run.md")
+    for key in REPORT:
+        assert f"`{key}`" in text, key
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(StatusCollector(lambda: REPORT))
+    told = re.findall(r"`(peeltap_[a-z_]+?)(?:_total)?(\*)?`", section(text, "Metrics"))
+    for family in registry.collect():
+        assert (family.name, "") in told or any(
+            rest and family.name.startswith(name) for name, rest in told
+        ), family.name
+
+
+def test_every_option_and_topic_of_the_doctor_is_in_the_documentation() -> None:
+    text = page("doctor.md")
+    for action in cli._parser("doctor")._actions:
+        longest = max(action.option_strings, key=len, default=None)
+        if longest != "--help":
+            assert f"`{longest}`" in text, longest
+    sources = "".join(path.read_text() for path in (ROOT / "pipeline/doctor").glob("*.py"))
+    topics = set(re.findall(r'topic(?:, [a-z_, ]+)? = "(\w+)"', sources))
+    assert topics >= {"tap", "canary", "clock", "directories", "rules"}
+    for topic in topics | {"service", "store", "checkpoint"}:
+        assert f"`{topic}`" in text, topic
+
+
+def test_every_key_of_the_tap_is_in_the_documentation() -> None:
+    text = page("tap.md")
+    for name, field in TapSettings.model_fields.items():
+        [told] = re.findall(rf"^\| `{name}` \| (.+?) \|", text, re.MULTILINE)
+        default = field.default
+        shown = str(default).lower() if isinstance(default, bool) else str(default)
+        assert told == ("none" if default is None else f"`{shown}`"), name

@@ -20,9 +20,12 @@
 
 mod assemble;
 mod hold;
+pub mod saved;
 
 pub use assemble::{Assembler, Ranges};
 pub use hold::{HeldPacket, Hold};
+
+use std::borrow::Cow;
 
 use crate::engine::Nanos;
 use crate::header::Truth;
@@ -154,7 +157,7 @@ pub struct Extra {
     /// The connection that used the same 5-tuple before; late packets still go to it.
     pub earlier: Option<Box<Connection>>,
     /// What makes the header malformed.
-    pub reason: Option<&'static str>,
+    pub reason: Option<Cow<'static, str>>,
     /// Packet counts beyond 32 bits.
     pub packets_high: [u32; 2],
     /// The smaller of both ends' maximum segment sizes, where segmentation is on; else 0.

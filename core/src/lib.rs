@@ -6,14 +6,16 @@
 //! * [`connection`] and [`tracker`]: one connection, and the bounded table of all.
 //! * [`header`]: the codecs that recognise a proxy header at the front of a stream.
 //! * [`engine`]: packet in, packets out, flow records; it opens nothing and reads no clock.
-//! * [`io`]: bytes in and out of files; nothing else.
+//! * [`io`]: bytes in and out of files, rings and taps; nothing else.
 //! * [`replay`]: captures through the engine into a capture.
+//! * [`live`]: what crosses an interface now, through the engine to a tap.
 //! * `python`: the binding, behind the `python` feature.
 
 pub mod connection;
 pub mod engine;
 pub mod header;
 pub mod io;
+pub mod live;
 pub mod replay;
 pub mod tracker;
 pub mod wire;

@@ -11,7 +11,7 @@ use hashbrown::HashTable;
 
 use crate::connection::{Connection, State};
 use crate::wire::be32;
-use crate::wire::ip::v4;
+use crate::wire::ip::{is_mapped, v4};
 use crate::wire::packet::Segment;
 
 /// Observed 5-tuple and VLAN ids, the same for both directions: the lower (address, port) first.
@@ -118,6 +118,16 @@ impl Key {
     #[must_use]
     pub fn words(&self) -> [u64; 5] {
         self.0
+    }
+
+    /// The key of these words, if they are one's: a key that [`Key::of`] never gives would never be
+    /// found again.
+    #[must_use]
+    pub fn from_words(words: [u64; 5]) -> Option<Key> {
+        let key = Key(words);
+        let (low, high) = (key.end(true), key.end(false));
+        let fits = key.is_v6() || (is_mapped(&low.0) && is_mapped(&high.0));
+        (fits && low <= high).then_some(key)
     }
 }
 
@@ -417,6 +427,42 @@ impl Tracker {
             }
         }
         found
+    }
+
+    /// Whether a pool has room for one more.
+    #[must_use]
+    pub fn has_room(&self, half_open: bool) -> bool {
+        let pool = if half_open {
+            &self.half_open
+        } else {
+            &self.open
+        };
+        pool.len() < pool.capacity
+    }
+
+    /// Shows the entries among the next `count` slots of one pool, from slot `at` on, until `visit`
+    /// says that it is enough; where to go on, or `None` at the pool's end.
+    #[must_use]
+    pub fn walk(
+        &self,
+        half_open: bool,
+        at: usize,
+        count: usize,
+        mut visit: impl FnMut(&Connection) -> bool,
+    ) -> Option<usize> {
+        let pool = if half_open {
+            &self.half_open
+        } else {
+            &self.open
+        };
+        let end = at.saturating_add(count).min(pool.slots.len());
+        for slot in at..end {
+            let connection = &pool.slots[slot];
+            if connection.state != State::Vacant && !visit(connection) {
+                return Some(slot + 1);
+            }
+        }
+        (end < pool.slots.len()).then_some(end)
     }
 
     /// All entries, with when they began.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -46,6 +47,15 @@ def test_the_host_sees_no_interface_of_a_laboratory() -> None:
         host, guest = lab.namespace("host"), lab.namespace("guest")
         lab.attach(guest, "eth0", lab.bridge(host, "br1"))
         assert sorted(Path("/sys/class/net").iterdir()) == before
+
+
+def test_a_function_is_called_in_the_namespace_and_its_error_comes_back() -> None:
+    with Lab() as lab:
+        namespace = lab.namespace("one")
+        [loopback] = namespace.call(socket.if_nameindex)
+        assert loopback[1] == "lo"
+        with pytest.raises(OSError, match="no interface with this name"):
+            namespace.call(socket.if_nametoindex, "eth0")
 
 
 def test_a_program_that_fails_is_named_with_its_reason() -> None:

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 def test_without_anything_it_shows_what_there_is(peeltap: Run) -> None:
     said = peeltap()
     assert said.code == 2
-    for word in ("replay", "enrich", "demo", "Exit codes"):
+    for word in ("replay", "enrich", "run", "status", "demo", "Exit codes"):
         assert word in said.out
 
 
@@ -25,7 +25,7 @@ def test_version_is_that_of_the_package_and_of_the_core(peeltap: Run) -> None:
     assert version == peeltap_core.VERSION
 
 
-@pytest.mark.parametrize("command", ["replay", "enrich", "demo"])
+@pytest.mark.parametrize("command", ["replay", "enrich", "run", "status", "demo"])
 def test_help_teaches_by_example(peeltap: Run, command: str) -> None:
     said = peeltap(command, "--help")
     assert said.code == 0
@@ -111,6 +111,19 @@ MISTAKES = {
         2,
         "peeltap: --filter 'tcp prot 80': can't parse filter expression: syntax error\n",
     ),
+    "a service without a configuration": (["run"], 2, "required: -c/--config"),
+    "a service's configuration that is not there": (
+        ["run", "--config", "absent.yaml"],
+        2,
+        "absent.yaml: cannot be read: No such file or directory\n",
+    ),
+    "the status of a service that does not run": (
+        ["status", "--socket", "absent.sock"],
+        1,
+        "peeltap: no service answers on absent.sock: start it with peeltap run --config FILE "
+        "(systemctl start peeltap), or name its socket with --socket\n",
+    ),
+    "a page for people and machines": (["status", "--watch", "--json"], 2, "not allowed with"),
     "no such mode": (
         ["replay", HTTP, "-c", CONFIG, "--mode", "both"],
         2,
@@ -204,6 +217,7 @@ def test_what_is_not_used_is_not_imported(tmp_path: Path) -> None:
     config.write_text(
         "gateways: [{from: 172.16.23.1, to: 172.16.23.2, headers: [proxy-v2, magic]}]\n"
         'codecs: {magic: {magic: "d1e0c0ffee5eedb5"}}\n'
+        "capture: {interface: br1}\nsinks: [{stdout: true}]\nworkers: 2\n"
     )
     script = (
         "import sys\n"

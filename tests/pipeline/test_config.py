@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.config import Config, load, parse
+from pipeline import config_check
+from pipeline.config import LIVE_SECTIONS, Config, load, load_live, parse, parse_live
 from pipeline.errors import ConfigError, UsageError
+from reassembly.settings import EngineSettings
 from suricata.settings import SuricataSettings
 
 MINIMAL = "gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]\n"
@@ -19,8 +21,14 @@ MISSING_GATEWAYS = (
     "p.yaml:1: gateways: missing; name the legs that carry headers: "
     "gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]"
 )
-ROOT_KEYS = "gateways, codecs, mode, midstream, other, superframes, limits, suricata"
-LATER = "belongs to the live service, which this release does not have; take it out"
+ROOT_KEYS = (
+    "gateways, codecs, mode, midstream, other, superframes, limits, capture, workers, state, "
+    "control, metrics, log, run_as, tap, suricata, events, sinks"
+)
+MISSING_CAPTURE = (
+    "p.yaml:1: capture: missing; name the interface that carries the proxied legs: "
+    "capture: {interface: br1}"
+)
 FORMS = (
     "write an address or a network, with or without a port: 172.16.23.1, 172.16.23.0/24, "
     "172.16.23.1:9000, fd00::1, fd00::/64, [fd00::1]:9000"
@@ -75,10 +83,6 @@ MISTAKES = {
             "hold_total_bytes, fragments, fragment_seconds, idle_seconds, half_open_seconds, "
             "closed_seconds"
         ],
-    ),
-    "sections of the live service": (
-        LEG + "capture: {interface: br1}\ntap: {name: vtap0}\nsinks: []\n",
-        [f"p.yaml:5: capture: {LATER}", f"p.yaml:6: tap: {LATER}", f"p.yaml:7: sinks: {LATER}"],
     ),
     "a key given twice": (
         LEG + "mode: strip\nmode: restore\n",
@@ -303,6 +307,22 @@ MISTAKES = {
             "p.yaml:5: mode: empty is not allowed; allowed: strip, restore",
         ],
     ),
+    "a word for suricata": (
+        LEG + "suricata: extrenal\n",
+        [
+            "p.yaml:5: suricata: 'extrenal' is not allowed; allowed: external, or a mapping of"
+            " keys to values"
+        ],
+    ),
+    "a key of an external suricata": (
+        LEG + "suricata:\n  external: {evee: /x, command_socket: 3}\n  run_as: a b\n",
+        [
+            "p.yaml:6: suricata.external.command_socket: must be the name of a file, not 3",
+            "p.yaml:6: suricata.external.evee: unknown key; did you mean eve? allowed: eve,"
+            " command_socket",
+            "p.yaml:7: suricata.run_as: 'a b' is no user; allowed: user, user:group",
+        ],
+    ),
     "a key of suricata misspelt": (LEG + "suricata: {rulez: []}\n", None),
 }
 
@@ -321,6 +341,147 @@ def test_each_mistake_names_its_line_and_the_remedy(text: str, expected: list[st
         assert str(caught.value) == "\n".join(expected)
 
 
+LIVE = LEG + "capture: {interface: br1}\n"
+
+LIVE_MISTAKES = {
+    "no interface": (LEG, [MISSING_CAPTURE]),
+    "no interface and more": (
+        LEG + "mode: both\n",
+        [MISSING_CAPTURE, "p.yaml:5: mode: 'both' is not allowed; allowed: strip, restore"],
+    ),
+    "an interface without a name": (
+        LEG + "capture: {}\n",
+        [
+            "p.yaml:5: capture.interface: missing; the bridge or interface that carries the "
+            "proxied leg"
+        ],
+    ),
+    "an empty section": (
+        LEG + "capture:\n",
+        [MISSING_CAPTURE.replace(":1:", ":5:")],
+    ),
+    "no name of an interface": (
+        LEG + "capture: {interface: br 1}\n",
+        [
+            "p.yaml:5: capture.interface: 'br 1' cannot be an interface's name; allowed: up to 15 "
+            "characters without spaces, slashes and colons, as ip link shows them"
+        ],
+    ),
+    "a ring without room": (
+        LEG + "capture: {interface: br1, ring_mb: 0}\n",
+        ["p.yaml:5: capture.ring_mb: 0 is too small; at least 1"],
+    ),
+    "metrics for everybody": (
+        LIVE + "metrics: {listen: '0.0.0.0:9469'}\n",
+        [
+            "p.yaml:6: metrics.listen: '0.0.0.0:9469' is not on loopback, and the counters tell "
+            "what attackers do; listen on 127.0.0.1:9469 or [::1]:9469 and let a proxy with access "
+            "control carry it further"
+        ],
+    ),
+    "metrics without a port": (
+        LIVE + "metrics: {listen: localhost}\n",
+        [
+            "p.yaml:6: metrics.listen: 'localhost' is not an address and a port; write "
+            "127.0.0.1:9469 or [::1]:9469"
+        ],
+    ),
+    "sinks of no kind and of two": (
+        LIVE + "sinks:\n  - {}\n  - {file: x, stdout: true}\n",
+        [
+            "p.yaml:7: sinks[0]: name one kind for each sink: file: PATH, or stdout: true",
+            "p.yaml:8: sinks[1]: name one kind for each sink: file: PATH, or stdout: true",
+        ],
+    ),
+    "no sinks at all": (
+        LIVE + "sinks: []\n",
+        ["p.yaml:6: sinks: is empty; at least 1 needed"],
+    ),
+    "workers as text": (
+        LIVE + "workers: two\n",
+        ["p.yaml:6: workers: must be a whole number, not 'two'"],
+    ),
+    "a level that is none": (
+        LIVE + "log: {level: loud}\n",
+        ["p.yaml:6: log.level: 'loud' is not allowed; allowed: debug, info, warning, error"],
+    ),
+    "a key misspelt": (
+        LIVE + "state: {directry: /x}\n",
+        [
+            "p.yaml:6: state.directry: unknown key; did you mean directory? allowed: directory, "
+            "checkpoint_seconds, records, retention_days"
+        ],
+    ),
+    "a Suricata that goes on without its tap": (
+        LIVE + "tap: {persistent: false}\nsuricata: {keep_running: true}\n",
+        [
+            "p.yaml:7: suricata.keep_running: Suricata cannot go on without its tap; set "
+            "tap: {persistent: true}, or take this out"
+        ],
+    ),
+    "a user of Suricata's own": (
+        LIVE + "suricata: {run_as: suricata}\n",
+        [
+            "p.yaml:6: suricata.run_as: live, Suricata runs as the service does, which has given "
+            "up changing users; set the key run_as of the whole file instead"
+        ],
+    ),
+    "a tap that is the bridge": (
+        LIVE + "tap: {name: br1}\n",
+        [
+            "p.yaml:6: tap: br1 is the interface that is captured; packets written to it would be "
+            "captured again; name another one"
+        ],
+    ),
+    "a number for a file": (
+        LIVE + "control: {socket: 7}\n",
+        ["p.yaml:6: control.socket: must be the name of a file, not 7"],
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "expected"), LIVE_MISTAKES.values(), ids=LIVE_MISTAKES)
+def test_mistakes_of_the_live_service(text: str, expected: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_live(text, "p.yaml")
+    assert caught.value.lines == expected
+
+
+def test_the_least_live_file_has_the_documented_defaults() -> None:
+    config, whole = parse_live(LIVE, "p.yaml")
+    assert config.engine == parse(LEG, "p.yaml").engine
+    assert whole.capture is not None
+    assert whole.capture.interface == "br1"
+    assert (whole.tap.device, whole.workers) == ("vtap0", 1)
+    assert [sink.file for sink in whole.sinks] == [Path("/var/log/peeltap/events.json")]
+
+
+def test_work_on_files_does_not_look_at_live_sections() -> None:
+    broken = LEG + "capture: {}\nsinks: 7\n"
+    assert parse(broken, "p.yaml").engine == parse(LEG, "p.yaml").engine
+    with_suricata = broken + "suricata: {home_net: [192.0.2.0/24]}\n"
+    assert parse(with_suricata, "p.yaml").suricata.home_net == ["192.0.2.0/24"]
+
+
+def test_the_live_sections_are_those_of_no_other_use() -> None:
+    others = {*EngineSettings.model_fields, "suricata"}
+    assert set(LIVE_SECTIONS) == set(config_check.Whole.model_fields) - others
+
+
+def test_relative_names_are_relative_to_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "peeltap.yaml"
+    path.write_text(
+        LIVE + "suricata: {rules: [my.rules]}\nsinks: [{file: out/events.json}]\n"
+        "state: {directory: state}\ncontrol: {socket: control.sock}\nevents: {file: eve.json}\n"
+    )
+    config, whole = load_live(path)
+    assert config.suricata.rules == [tmp_path / "my.rules"]
+    assert [sink.file for sink in whole.sinks] == [tmp_path / "out/events.json"]
+    assert whole.state.directory == tmp_path / "state"
+    assert whole.control.socket == tmp_path / "control.sock"
+    assert whole.events.file == tmp_path / "eve.json"
+
+
 def test_a_config_error_is_wrong_use() -> None:
     with pytest.raises(UsageError) as caught:
         parse("", "p.yaml")
@@ -335,6 +496,15 @@ def test_the_minimal_file_has_the_documented_defaults() -> None:
     assert (leg["required"], leg["depth"]) == (False, 1)
     assert config.engine["codecs"] == {}
     assert config.suricata == SuricataSettings()
+
+
+def test_an_external_suricata_is_one_word_or_a_mapping() -> None:
+    word = parse(MINIMAL + "suricata: external\n", "p.yaml").suricata
+    mapping = parse(MINIMAL + "suricata: {external: {eve: e.json}}\n", "p.yaml")
+    assert word.external is not None
+    beside = mapping.beside(Path("/etc/peeltap")).suricata.external
+    assert beside is not None
+    assert beside.eve == Path("/etc/peeltap/e.json")
 
 
 def test_anchors_are_allowed_and_share_their_lines() -> None:

@@ -2,8 +2,10 @@
 //! libFuzzer, `core/tests/corpus.rs` replays the corpora through them.
 
 pub mod capture;
+pub mod checkpoint;
 pub mod engine;
 pub mod header;
+pub mod ring;
 pub mod wire;
 
 /// A target's name, which is also that of its corpus, and what it does.
@@ -20,4 +22,6 @@ pub const TARGETS: &[Target] = &[
     ("filters", capture::filters),
     ("wire", wire::wire),
     ("engine", engine::engine),
+    ("checkpoint", checkpoint::checkpoint),
+    ("rings", ring::rings),
 ];

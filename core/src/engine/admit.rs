@@ -144,10 +144,13 @@ impl Engine {
 
     /// Remembers that a restored connection uses its true 5-tuple.
     pub(super) fn note_true_tuple(&mut self, id: Id) {
-        let connection = self.tracker.get(id);
-        let Some(key) = true_key(connection).filter(|_| !connection.is_closed()) else {
-            return;
-        };
+        if let Some(key) = open_true_key(self.tracker.get(id)) {
+            self.use_true_tuple(key);
+        }
+    }
+
+    /// One connection more uses a true 5-tuple.
+    pub(super) fn use_true_tuple(&mut self, key: Key) {
         match self.true_tuples.entry(key) {
             Entry::Vacant(entry) => {
                 entry.insert(1);
@@ -193,6 +196,11 @@ pub(super) fn true_key(connection: &Connection) -> Option<Key> {
     let (peer, peer_port, destination, port) = connection.truth()?;
     let v6 = connection.truth_is_v6();
     Some(Key::new((peer, peer_port), (destination, port), [0; 2], v6).0)
+}
+
+/// The same, while the connection has not ended.
+pub(super) fn open_true_key(connection: &Connection) -> Option<Key> {
+    true_key(connection).filter(|_| !connection.is_closed())
 }
 
 /// Remembers the smaller of both ends' segment sizes, where superframes are to be cut.

@@ -29,7 +29,7 @@ impl Engine {
         if !connection.is_closed() {
             self.forget_true_tuple(connection);
         }
-        if self.config.records {
+        if self.config.records && !self.is_unowned(connection) {
             record::write(&mut self.records, connection, &self.config.codecs, end);
         }
     }

@@ -5,9 +5,11 @@
 //! mapped and header bytes taken out (`strip`) -> true addresses written (`restore`) -> cut to
 //! segments (`superframe`), the last three in `treat`. Fragments are put together first
 //! (`fragments`, `datagram`); ICMP errors have their
-//! quote mapped (`icmp`). What is remembered of a connection becomes a line of JSON (`record`).
+//! quote mapped (`icmp`). What is remembered of a connection becomes a line of JSON (`record`), and bytes
+//! from which a restarted engine goes on (`checkpoint`).
 
 mod admit;
+mod checkpoint;
 mod clock;
 mod close;
 mod config;
@@ -27,6 +29,7 @@ mod wait;
 
 use std::collections::{HashMap, VecDeque};
 
+pub use checkpoint::CheckpointError;
 pub use config::{Config, ConfigError, Limits, Mode, Policy, Superframes};
 pub use rules::{Net, Rule, Rules};
 pub use stats::{Dropped, Event, Merged, Stats};
@@ -38,6 +41,7 @@ use crate::tracker::{Id, Key, Tracker};
 use crate::wire::packet::{self, Kind, Segment};
 use crate::wire::tcp::flag;
 
+use checkpoint::Checkpoints;
 use clock::{Clock, Step};
 use fragments::Fragments;
 use restore::Ends;
@@ -76,6 +80,7 @@ pub struct Engine {
     records: Vec<u8>,
     /// Connections that are still to be closed after the end of the input, the last one first.
     closing: Vec<(Nanos, Id)>,
+    checkpoints: Checkpoints,
 }
 
 /// Seconds as configured, in nanoseconds.
@@ -112,6 +117,7 @@ impl Engine {
             true_tuples: HashMap::new(),
             records: Vec::new(),
             closing: Vec::new(),
+            checkpoints: Checkpoints::default(),
             config,
         }
     }
@@ -209,6 +215,12 @@ impl Engine {
         std::mem::take(&mut self.records)
     }
 
+    /// Bytes of the records that wait to be taken.
+    #[must_use]
+    pub fn records_waiting(&self) -> usize {
+        self.records.len()
+    }
+
     /// The counters.
     #[must_use]
     pub fn stats(&self) -> &Stats {
@@ -260,6 +272,7 @@ impl Engine {
         }
         self.fragments_ageless = !is_first;
         self.next_sweep = step.to;
+        self.checkpoints.forget();
     }
 
     /// A frame that belongs to no connection.

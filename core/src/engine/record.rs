@@ -92,7 +92,8 @@ pub fn write(line: &mut Vec<u8>, connection: &Connection, codecs: &[AnyCodec], e
         number(line, to_client);
         line.push(b'}');
     }
-    if let Some(reason) = connection.extra.as_ref().and_then(|extra| extra.reason) {
+    let extra = connection.extra.as_ref();
+    if let Some(reason) = extra.and_then(|extra| extra.reason.as_deref()) {
         line.extend_from_slice(b",\"reason\":");
         line.extend_from_slice(Value::from(reason).to_string().as_bytes());
     }
@@ -262,7 +263,7 @@ mod tests {
         let mut connection = Connection::vacant();
         connection.removed = 47;
         connection.state = State::Stripped;
-        connection.extra_mut().reason = Some("quote \"");
+        connection.extra_mut().reason = Some("quote \"".into());
         let mut line = Vec::new();
         write(&mut line, &connection, &config.codecs, Some(1000));
         assert_eq!(line.pop(), Some(b'\n'));

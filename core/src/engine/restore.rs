@@ -84,7 +84,7 @@ fn write_ports(ends: &Ends, l4: usize, frame: &mut [u8], meta: &Meta, pseudo: Su
     let field = be16(frame, at);
     let corrected = match meta.checksum {
         Checksum::Partial => pseudo.add16(field).fold(),
-        Checksum::Unknown => checksum::update(field, delta),
+        Checksum::Unknown | Checksum::Whole => checksum::update(field, delta),
     };
     put16(frame, at, corrected);
 }

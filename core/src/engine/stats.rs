@@ -98,6 +98,11 @@ named! {
         SuperframeSegmented = "superframe_segmented",
         /// Restored connections whose true 5-tuple was in use.
         TrueTupleCollision = "true_tuple_collided",
+        /// Connections taken over from a checkpoint.
+        Resumed = "resumed",
+        /// Connections of a checkpoint whose leg, codec or trust is gone from the configuration, or
+        /// for which there was no room.
+        NotResumed = "not_resumed",
     }
 }
 

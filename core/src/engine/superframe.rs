@@ -68,7 +68,7 @@ pub fn segment(
         let pseudo = part.ip.pseudo_sum(&piece);
         let field = match meta.checksum {
             Checksum::Partial => pseudo.fold(),
-            Checksum::Unknown => (pseudo + sum(&piece[ip.l4..])).field(),
+            Checksum::Unknown | Checksum::Whole => (pseudo + sum(&piece[ip.l4..])).field(),
         };
         put16(
             &mut piece,

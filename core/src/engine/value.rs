@@ -24,6 +24,8 @@ pub enum Checksum {
     /// Nothing: a capture file. A checksum field that holds just the pseudo-header's sum, as local
     /// traffic with checksum offload does, is completed.
     Unknown,
+    /// The field covers the whole segment, or is wrong because it was so on the wire.
+    Whole,
     /// The field covers the pseudo-header only and stays so (virtio-net NEEDS_CSUM).
     Partial,
 }

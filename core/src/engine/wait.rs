@@ -265,12 +265,12 @@ impl Engine {
             Decision::Wait => {}
             Decision::Plain => self.set_state(id, State::Plain),
             Decision::Missing => {
-                connection.extra_mut().reason = Some("a header is required here");
+                connection.extra_mut().reason = Some("a header is required here".into());
                 self.stats.note(Event::HeaderMissing);
                 self.set_state(id, State::Malformed);
             }
             Decision::Malformed(reason) => {
-                connection.extra_mut().reason = Some(reason);
+                connection.extra_mut().reason = Some(reason.into());
                 self.stats.note(Event::HeaderMalformed);
                 self.set_state(id, State::Malformed);
             }
@@ -429,6 +429,17 @@ impl Engine {
             self.set_state(id, State::Incomplete);
         }
         self.release(id, current, out);
+    }
+
+    /// A restart lost packets that waited here, and a part of the header with them.
+    #[cold]
+    pub(super) fn cut_short(&mut self, id: Id) {
+        let connection = self.tracker.get_mut(id);
+        if connection.is(fact::RESTORE) {
+            connection.unset(fact::RESTORE);
+            self.stats.note(Event::NotRestored);
+        }
+        self.set_state(id, State::Incomplete);
     }
 
     /// Ends the holds that are due.

@@ -12,17 +12,30 @@
 //! * [`encode`]: what the output holds (interfaces, precision, byte order), and a packet's bytes in it.
 //! * [`target`]: the file or pipe that is written.
 //!
-//! [`crate::replay`] joins them to the engine.
+//! and of the live service:
+//!
+//! * [`ring`]: the socket that captures, its buffer shared with the kernel; [`block`]: the frames in a
+//!   piece of that buffer.
+//! * [`port`]: the tap or socket that finished packets leave by.
+//! * [`vnet`]: what both say of checksums and segments that are left to "hardware".
+//! * [`netdev`]: whether a device is there.
+//!
+//! [`crate::replay`] and [`crate::live`] join them to the engine.
 
+pub mod block;
 pub mod chunks;
 pub mod encode;
 pub mod filter;
+pub mod netdev;
 pub mod pcap;
 pub mod pcapng;
+pub mod port;
 pub mod queue;
 pub mod reader;
+pub mod ring;
 pub mod source;
 pub mod target;
+pub mod vnet;
 
 use std::io;
 

@@ -108,6 +108,27 @@ impl Engine {
         to_python(py, out.0)
     }
 
+    #[pyo3(signature = (*, full, slots = 65536))]
+    fn checkpoint<'py>(
+        &mut self,
+        py: Python<'py>,
+        full: bool,
+        slots: usize,
+    ) -> Bound<'py, PyBytes> {
+        let mut all = Vec::new();
+        self.engine.checkpoint_begin(full);
+        while let Some(piece) = self.engine.checkpoint_some(slots) {
+            all.extend_from_slice(&piece);
+        }
+        PyBytes::new(py, &all)
+    }
+
+    #[pyo3(signature = (checkpoint, *, shared = false))]
+    fn resume(&mut self, checkpoint: &[u8], shared: bool) -> PyResult<usize> {
+        let taken = self.engine.resume(checkpoint, shared);
+        taken.map_err(|error| PyValueError::new_err(error.to_string()))
+    }
+
     fn take_records<'py>(&mut self, py: Python<'py>) -> Bound<'py, PyBytes> {
         PyBytes::new(py, &self.engine.take_records())
     }

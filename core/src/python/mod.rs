@@ -2,6 +2,7 @@
 
 mod engine;
 mod header;
+mod live;
 mod replay;
 
 use pyo3::prelude::*;
@@ -19,6 +20,8 @@ mod peeltap_core {
     use super::engine::Engine;
     #[pymodule_export]
     use super::header::{emit_header, emit_proxy_v2, parse_header, MalformedHeaderError};
+    #[pymodule_export]
+    use super::live::Live;
     #[pymodule_export]
     use super::replay::Replay;
 

@@ -38,6 +38,20 @@ class Engine:
     def finish(self) -> list[tuple[int, bytes]]:
         """End the input: everything that waits leaves, every connection's record is made."""
 
+    def checkpoint(self, *, full: bool, slots: int = 65536) -> bytes:
+        """What a restarted engine has to know of all connections, or of those that changed.
+
+        Changed is what had a packet since the last checkpoint began. `slots` is how much of the
+        table goes into one piece; the result is all pieces, one behind the other.
+        """
+
+    def resume(self, checkpoint: bytes, *, shared: bool = False) -> int:
+        """Take over the connections of a checkpoint, the newest first; how many were not known yet.
+
+        `shared`: some of them may be other workers', whose records are made there. Raises
+        ValueError if these bytes are no checkpoint, damaged, or of another version.
+        """
+
     def take_records(self) -> bytes:
         """The flow records made since the last call, as JSON lines."""
 
@@ -97,6 +111,110 @@ class Replay:
 
     def warnings(self) -> list[str]:
         """One sentence for each thing that a person should know, such as a truncated input."""
+
+_State = Literal["up", "down", "gone"]
+
+class Live:
+    """Capture ring through the engine to a tap, one worker: the way of packets on the wire.
+
+    One thread steps; `stats`, `state` and `wake` may be called from others and never wait for it.
+    All other methods take turns with a step.
+
+    `config` is as for `Engine`. The ring opens on `interface`, with `ring_bytes` shared with the
+    kernel (1 MiB to 2 GiB), whose blocks are handed over when full or after `block_timeout_ms`
+    (1 to 1000). `filter` is a classic BPF program as for `Replay`. `fanout` is (group id, number of
+    workers): each worker sees its own connections, both directions of each.
+
+    `output_fd` is copied, and made non-blocking: a tap made with IFF_NO_PI and IFF_VNET_HDR, or an
+    AF_PACKET socket of SOCK_RAW bound to an interface, with PACKET_VNET_HDR. It cannot lead to
+    `interface`. The constructor and `reopen` are called in the network namespace of both.
+
+    Raises OSError (ENODEV if the interface is absent) with the name of what failed, and ValueError
+    for settings that cannot be.
+    """
+
+    def __init__(
+        self,
+        config: bytes,
+        interface: str,
+        *,
+        output_fd: int,
+        output: Literal["tap", "packet"],
+        ring_bytes: int = 67108864,
+        block_timeout_ms: int = 20,
+        promiscuous: bool = True,
+        filter: _Program | None = None,  # noqa: A002 - the configuration's word
+        fanout: tuple[int, int] | None = None,
+    ) -> None: ...
+    def step(self, timeout_ms: int) -> None:
+        """Move packets for up to `timeout_ms`, asleep while there are none.
+
+        Returns sooner when flow records wait (50 ms after the first of them), when the state of a
+        device changes, on `wake`, and when a signal came in. Releases the GIL. What is wrong with
+        the devices is a state, not an error: OSError is for what should not happen.
+        """
+
+    def wake(self) -> None:
+        """End the step that runs now, or the next one."""
+
+    def state(self) -> tuple[_State, _State]:
+        """How the interface and the output are: "down" is switched off, "gone" deleted.
+
+        Known within a second. What is down comes back by itself; what is gone needs `reopen` or
+        `set_output`.
+        """
+
+    def reopen(self) -> bool:
+        """Open the ring anew where its interface was deleted; the engine keeps what it knows.
+
+        True where the ring is open, at once where nothing was wrong; False while there is no
+        interface of that name. Raises like the constructor.
+        """
+
+    def set_output(self, output_fd: int, output: Literal["tap", "packet"]) -> None:
+        """Go on with another output, copied as by the constructor. Raises like it."""
+
+    def take_records(self) -> bytes:
+        """The flow records made since the last call, as JSON lines."""
+
+    def checkpoint_begin(self, *, full: bool) -> None:
+        """Begin a checkpoint of all connections, or of those that changed since the last one."""
+
+    def checkpoint_some(self, slots: int = 16384) -> bytes | None:
+        """The next piece of it, from so many slots of the table; None when it is complete.
+
+        A piece takes some milliseconds at most; steps come in between. It is empty where nothing
+        changed. All pieces, one behind the other, are the checkpoint.
+        """
+
+    def take_checkpoint(self, *, full: bool) -> bytes:
+        """A whole checkpoint at once, where no packets come any more: at a stop."""
+
+    def resume(self, checkpoint: bytes, *, shared: bool = False) -> int:
+        """Before the first step: take over the connections of a checkpoint, as `Engine.resume`."""
+
+    def finish(self) -> None:
+        """Let everything leave that waits; connections stay known."""
+
+    def close_some(self, count: int) -> bool:
+        """Close up to `count` connections and make their records; False when none are left."""
+
+    def stats(self) -> dict[str, Any]:
+        """The engine's counters as of `Engine.stats`, and those of both ends, up to 100 ms old.
+
+        `capture`: the `interface` and its `state`; `packets` and `bytes` taken out of the ring;
+        `kernel_received` (dropped ones among them), `kernel_drops` and `freezes` as the kernel
+        counts them; frames `cut` by the filter's or a block's size, `tagged` (a VLAN tag put back),
+        `damaged` (0, or the kernel's ring is not what it should be); `ring_bytes`; how often
+        `reopened`; `offline_seconds` without the interface.
+
+        `output`: its `name` and `state`; `frames` and `bytes` that left; writes `retried` for want
+        of room; frames that left `without_offloads` for the kernel refused those; `dropped` by
+        reason: full, down, gone, too_long, refused.
+
+        `packets["frames_out"] == output["frames"] + sum(output["dropped"].values())`, and
+        `capture["packets"] == packets["in"]`.
+        """
 
 class MalformedHeaderError(ValueError):
     """The bytes began as the codec's format and then broke the rule that the message names."""

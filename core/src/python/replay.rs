@@ -107,7 +107,7 @@ impl Replay {
     }
 }
 
-fn to_python(error: Error) -> PyErr {
+pub(super) fn to_python(error: Error) -> PyErr {
     match error {
         Error::Unfit(text) => PyValueError::new_err(text),
         Error::Io { name, source } => {

@@ -1,0 +1,5 @@
+"""`python -m pipeline` is `peeltap`."""
+
+from pipeline.cli import main
+
+main()

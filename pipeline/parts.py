@@ -1,0 +1,294 @@
+"""The parts of the live service, opened in the order in which they need one another.
+
+    tap <── workers ──> flow records ──> relay ──> sinks
+     │         └──────> connection table   ^
+     └──> Suricata ──────── events ────────┘
+
+`open_outlet` and `open_parts` open all of them and start none; what cannot be opened raises its
+package's own error, one sentence, and what was opened before is closed again. The outlet comes
+first, with all privileges: not everybody may open /dev/net/tun.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+from peeltap_core import Live
+
+from pipeline.checkpointing import Checkpoints
+from pipeline.config import Config
+from pipeline.config_check import Whole
+from pipeline.datapath import Datapath, Way
+from pipeline.live_stats import Remembered
+from pipeline.logs import Logger
+from pipeline.notify import Pulse
+from pipeline.outlet import Kind, Opened, Outlet
+from pipeline.service_settings import Capture
+from reassembly.capture_filter import FilterError, Instruction, compile_filter
+from reassembly.checkpoint import CheckpointStore
+from reassembly.engine_config import engine_config
+from reassembly.live_store import LiveStore
+from reassembly.store import StoreError
+from suricata import stats
+from suricata.enrich import Enricher
+from suricata.event_settings import SinkSettings
+from suricata.external import External
+from suricata.messages import SupervisorEvent
+from suricata.process import SuricataError
+from suricata.relay import Relay
+from suricata.sinks import Sink
+from suricata.sinks.file import FileSink
+from suricata.sinks.stdout import StdoutSink
+from suricata.sources import Source, SourceError
+from suricata.sources.file import FileSource
+from suricata.sources.sockets import UnixDgramSource, UnixStreamSource
+from suricata.supervisor import Supervisor
+from tap import Output, TapError, open_output
+
+FLOWS_FILE: Final = "flows.sqlite"
+TABLE_FILE: Final = "connections.db"
+SURICATA_DIRECTORY: Final = "suricata"
+
+FAILURES: Final = (TapError, StoreError, SuricataError, SourceError, FilterError, OSError)
+"""What keeps the service from starting, each with one sentence."""
+
+
+class Parts:
+    """Everything that the service is made of; see `open_parts`."""
+
+    def __init__(
+        self,
+        whole: Whole,
+        outlet: Outlet,
+        workers: list[Datapath],
+        suricata: Supervisor | External,
+        relay: Relay,
+        store: LiveStore,
+        checkpoints: Checkpoints,
+        suricata_stats: dict[str, int | float],
+    ) -> None:
+        self.whole = whole
+        self.outlet = outlet
+        self.workers = workers
+        self.suricata = suricata
+        self.relay = relay
+        self.store = store
+        self.checkpoints = checkpoints
+        self._suricata_stats = suricata_stats
+        self._suricata_status: Callable[[], dict[str, Any]] = suricata.status
+        if isinstance(suricata, External):
+            # It is asked over a socket, and may be slow to answer.
+            self._suricata_status = Remembered(suricata.status, {"state": "external"})
+
+    @property
+    def interface(self) -> str:
+        """The interface that is captured."""
+        return _capture(self.whole).interface
+
+    def reports(self) -> dict[str, Callable[[], dict[str, Any]]]:
+        """What there is to report of, besides packets."""
+        return {
+            "suricata": lambda: {**self._suricata_status(), "stats": self._suricata_stats.copy()},
+            "events": self.relay.status,
+            "store": self.store.stats,
+            "checkpoint": self.checkpoints.status,
+        }
+
+    def close(self, *, clean: bool) -> None:
+        """After all threads have ended: files whole, the tap gone if it may not stay."""
+        self.checkpoints.close(clean=clean)
+        self.store.close()
+        self.outlet.remove()
+
+
+def directories(whole: Whole) -> list[Path]:
+    """Every directory in which the service makes files."""
+    files = [sink.file for sink in whole.sinks if sink.file is not None]
+    wanted = [whole.state.directory, whole.control.socket.parent, *(path.parent for path in files)]
+    return list(dict.fromkeys(path.absolute() for path in wanted))
+
+
+def open_outlet(whole: Whole, log: Logger) -> Outlet:
+    """Open the tap, or what takes its place; raises one of FAILURES."""
+
+    def opened(before: Opened | None) -> Opened:
+        lost = before if isinstance(before, Output) else None
+        return open_output(whole.tap, _capture(whole).interface, whole.workers, before=lost)
+
+    return Outlet(opened, TapError, lambda output: log.info(f"{output.name} was made anew"))
+
+
+def open_parts(
+    config: Config,
+    whole: Whole,
+    outlet: Outlet,
+    *,
+    log: Logger,
+    pulse: Pulse,
+    give_up: threading.Event,
+) -> Parts:
+    """Open everything else; raises one of FAILURES, and has then closed the outlet, too."""
+    capture = _capture(whole)
+    with contextlib.ExitStack() as undo:
+        undo.callback(outlet.remove)
+        program = None if capture.filter is None else compile_filter(capture.filter)
+        store = _store(whole, log)
+        undo.callback(store.close)
+        checkpoints = _checkpoints(whole, store, log)
+        undo.callback(checkpoints.close, clean=False)
+        workers = [
+            Datapath(
+                number,
+                capture.interface,
+                open_way=_way(config, whole, program),
+                outlet=outlet,
+                records=store.add_lines,
+                keeper=checkpoints.keeper(number),
+                pulse=pulse,
+                log=log,
+                give_up=give_up,
+            )
+            for number in range(whole.workers)
+        ]
+        suricata = _suricata(config, whole, log)
+        suricata_stats: dict[str, int | float] = {}
+        relay = Relay(
+            _source(config, whole, suricata, log),
+            Enricher(
+                store,
+                community_id_seed=config.suricata.community_id_seed,
+                wait_events=whole.events.wait_events,
+                wait_seconds=whole.events.wait_seconds,
+            ),
+            list(_sinks(whole.sinks)),
+            on_stats=lambda event: suricata_stats.update(stats.fold(event)),
+            forward_stats=whole.events.forward_stats,
+            say=_say(log, "events"),
+        )
+        undo.pop_all()
+    return Parts(whole, outlet, workers, suricata, relay, store, checkpoints, suricata_stats)
+
+
+def engine_json(config: Config, whole: Whole) -> bytes:
+    """The engine's configuration, as the live service needs it."""
+    return engine_config(
+        config.engine,
+        superframes=whole.tap.engine_superframes(config.engine["superframes"]),
+        announce=True,
+    )
+
+
+def _way(
+    config: Config, whole: Whole, program: list[Instruction] | None
+) -> Callable[[int, Kind], Way]:
+    capture = _capture(whole)
+    # Of all groups in this network namespace ours must be the only one with this number.
+    fanout = (os.getpid() & 0xFFFF, whole.workers) if whole.workers > 1 else None
+    text = engine_json(config, whole)
+
+    def opened(fd: int, kind: Kind) -> Way:
+        return Live(
+            text,
+            capture.interface,
+            output_fd=fd,
+            output=kind,
+            ring_bytes=capture.ring_mb << 20,
+            block_timeout_ms=capture.block_timeout_ms,
+            promiscuous=capture.promiscuous,
+            filter=program,
+            fanout=fanout,
+        )
+
+    return opened
+
+
+def _capture(whole: Whole) -> Capture:
+    assert whole.capture is not None  # noqa: S101 - for the type checker; load_live sees to it
+    return whole.capture
+
+
+def _store(whole: Whole, log: Logger) -> LiveStore:
+    return LiveStore(
+        whole.state.directory / FLOWS_FILE,
+        max_records=whole.state.records,
+        retention_seconds=whole.state.retention_days * 86_400,
+        say=_say(log, "store"),
+    )
+
+
+def _checkpoints(whole: Whole, store: LiveStore, log: Logger) -> Checkpoints:
+    now = time.time_ns()
+    table = CheckpointStore(whole.state.directory / TABLE_FILE, workers=whole.workers, now=now)
+    if table.set_aside is not None:
+        log.warning(table.set_aside)
+    if table.left is not None and not table.left.clean:
+        log.warning(
+            "the last run did not stop in order: connections of its last seconds are not known",
+            seconds=round(table.left.lost_seconds(now), 1),
+        )
+    return Checkpoints(
+        table, StoreError, seconds=whole.state.checkpoint_seconds, flush=store.flush, log=log
+    )
+
+
+def _suricata(config: Config, whole: Whole, log: Logger) -> Supervisor | External:
+    def told(event: SupervisorEvent) -> None:
+        _LEVELS[event.level](log)(event.text, part="suricata", kind=event.kind)
+
+    settings = config.suricata
+    if settings.external is not None:
+        return External(settings.external, on_event=told)
+    return Supervisor(
+        settings,
+        interface=whole.tap.device,
+        directory=whole.state.directory / SURICATA_DIRECTORY,
+        on_event=told,
+    )
+
+
+def _source(config: Config, whole: Whole, suricata: Supervisor | External, log: Logger) -> Source:
+    events, state = whole.events, whole.state.directory
+    if events.unix_stream is not None:
+        return UnixStreamSource(events.unix_stream)
+    if events.unix_dgram is not None:
+        return UnixDgramSource(events.unix_dgram)
+    if events.file is None and config.suricata.external is None:
+        match config.suricata.eve_output:
+            case "unix_stream":
+                return UnixStreamSource(suricata.eve)
+            case "unix_dgram":
+                return UnixDgramSource(suricata.eve)
+    say = _say(log, "events")
+    return FileSource(
+        events.file or suricata.eve,
+        state,
+        threaded=events.threaded,
+        from_end=events.start == "end",
+        notice=lambda text: say(logging.WARNING, text),
+    )
+
+
+def _sinks(settings: list[SinkSettings]) -> Iterator[Sink]:
+    for sink in settings:
+        yield StdoutSink() if sink.file is None else FileSink(sink.file)
+
+
+_LEVELS: Final[dict[str, Callable[[Logger], Callable[..., Any]]]] = {
+    "info": lambda log: log.info,
+    "warning": lambda log: log.warning,
+    "error": lambda log: log.error,
+}
+
+
+def _say(log: Logger, part: str) -> Callable[[int, str], None]:
+    def say(level: int, text: str) -> None:
+        log.log(level, text, part=part)
+
+    return say

@@ -1,0 +1,390 @@
+"""One path of EVE and its generations: what was renamed, what was copied, what is written now.
+
+    rename + create   the old file is held open, read to its end, and looked at for a while longer,
+                      since its writer may not have heard of the new one yet
+    copytruncate      the file is emptied in place; its copy beside it has what was not read yet
+    while we were     the file that was left is found by inode and content among its siblings; those
+    not there         written after it were never seen, and come next
+
+The oldest comes first, always. What cannot be found again (compressed, moved to another directory)
+is named and counted as a gap.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import deque
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from .follow import Generation, Mark, open_file
+from .position import Position, Print
+from .source import SourceError
+
+# After a file was replaced its writer has so long to finish with it.
+LINGER_SECONDS: Final = 10.0
+
+# Of files that are read to their end so many are held open at most.
+MAX_LINGERING: Final = 16
+
+# A directory of ten thousand files is nobody's log directory.
+_MAX_SIBLINGS: Final = 256
+
+_COMPRESSED: Final = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".Z", ".zip")
+
+
+class _Sibling(NamedTuple):
+    path: Path
+    mtime_ns: int
+    # `.2` is older than `.1`, a later date is younger.
+    order: tuple[int, str]
+
+
+class Rotating:
+    """Follows `path`; `saved` are its positions of the last run.
+
+    `from_end`: without saved positions, what is there already is left out. `notice` takes a
+    sentence whenever something is lost.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        saved: Iterable[Position] = (),
+        from_end: bool = False,
+        notice: Callable[[str], None],
+        linger_seconds: float = LINGER_SECONDS,
+    ) -> None:
+        self.path = path
+        self._notice = notice
+        self._linger = linger_seconds
+        self._from_end = from_end
+        self._saved: list[Position] | None = list(saved)
+        # Open ones, the oldest first; then those of which only marks are left.
+        self._open: list[Generation] = []
+        self._closed: list[Generation] = []
+        self._heads: deque[Print] = deque(maxlen=64)
+        self.gaps = 0
+        self.rotations = 0
+        self.emptied = 0
+        self._too_long = 0
+        suffix = re.escape(path.suffix)
+        stem = re.escape(path.name.removesuffix(path.suffix))
+        self._rotated = re.compile(
+            rf"(?:{re.escape(path.name)}[.\-_](\d\S*|old|prev)|{stem}[.\-_](\d[\d.\-_T]*){suffix})",
+            re.ASCII,
+        )
+
+    # What a source does.
+
+    def read(self, max_bytes: int, now: float) -> tuple[bytes, Mark] | None:
+        """The next lines of the oldest file that has any. Raises SourceError, OSError."""
+        self._look(now)
+        for generation in list(self._open):
+            if generation.was_touched() and self._refilled_unseen(generation, now):
+                return self._first(max_bytes)
+            lines = generation.read(max_bytes)
+            if lines is None:
+                self._refill(generation, now)
+                return self._first(max_bytes)
+            if lines:
+                return lines, generation.mark()
+        return self._retire(now)
+
+    def _first(self, max_bytes: int) -> tuple[bytes, Mark] | None:
+        for generation in self._open:
+            if lines := generation.read(max_bytes):
+                return lines, generation.mark()
+        return None
+
+    def settle(self, mark: Mark) -> None:
+        """All up to `mark` is committed."""
+        mark.generation.committed = mark
+        self._closed = [one for one in self._closed if not one.is_settled]
+
+    def positions(self) -> list[Position]:
+        """The committed places, the oldest file first."""
+        if self._saved is not None:
+            return self._saved
+        return [one.position() for one in (*self._closed, *self._open)]
+
+    def backlog(self) -> int:
+        """Bytes that were not given yet, in files that are known."""
+        total = 0
+        for generation in self._open:
+            try:
+                total += max(0, generation.size() - generation.offset)
+            except OSError:
+                continue
+        return total
+
+    @property
+    def too_long(self) -> int:
+        """Lines left out for their length."""
+        return self._too_long + sum(one.too_long for one in self._open)
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for generation in self._open:
+            generation.close()
+        self._open.clear()
+
+    def inodes(self) -> set[int]:
+        """The files that are open."""
+        return {one.inode for one in self._open}
+
+    # Which file is there now.
+
+    def _look(self, now: float) -> None:
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            # Absent as yet, or between a rename and its create.
+            self._from_end = False
+            if self._saved:
+                self._resume(None)
+            return
+        except OSError as error:
+            raise SourceError(f"{self.path} cannot be read ({error.strerror})") from error
+        current = self._open[-1] if self._open else None
+        if current is not None and (status.st_dev, status.st_ino) == (
+            current.device,
+            current.inode,
+        ):
+            return
+        fd = open_file(self.path)
+        if fd is None:
+            return
+        if self._saved is not None:
+            self._resume(fd)
+            return
+        if current is None:
+            self._open.append(Generation(fd))
+            return
+        self._replace(current, fd, now)
+
+    def _replace(self, current: Generation, fd: int, now: float) -> None:
+        self.rotations += 1
+        # What happened to it before it was replaced comes before what is in it.
+        if current.was_emptied():
+            self._refill(current, now)
+            current = self._open[-1]
+        elif current.was_touched():
+            self._refilled_unseen(current, now)
+        position = current.read_position()
+        fresh = Generation(fd)
+        if fresh.inode in self.inodes():
+            # An older one was put back.
+            older = next(one for one in self._open if one.inode == fresh.inode)
+            fresh.close()
+            self._open.remove(older)
+            self._open.append(older)
+            older.superseded_at, current.superseded_at = None, now
+            return
+        if position.head.length and position.describes(fd) and fresh.size() >= position.offset:
+            # A copy of the same took its place.
+            fresh = Generation(fd, offset=position.offset, skipping=position.skipping)
+        current.superseded_at = now
+        between, _ = self._successors(position, current.mtime_ns, current)
+        for one in between:
+            one.superseded_at = now
+        self._open += [*between, fresh]
+
+    def _refill(self, generation: Generation, now: float) -> None:
+        """The file was emptied in place: its copy's rest comes first, then the file from its start.
+
+        The generation that was is closed, and the same file is a new one.
+        """
+        self.emptied += 1
+        position = generation.read_position()
+        older, found = self._successors(
+            position, position.mtime_ns, None, until_ns=generation.modified()
+        )
+        if not found:
+            self._gap(f"{self.path} was emptied in place, and no copy of it is beside it")
+        for one in older:
+            one.superseded_at = now
+        fresh = Generation(os.dup(generation.fd))
+        fresh.superseded_at = generation.superseded_at
+        at = self._open.index(generation)
+        self._open[at : at + 1] = [*older, fresh]
+        self._let_go(generation)
+
+    def _refilled_unseen(self, generation: Generation, now: float) -> bool:
+        """Whether the file was filled and emptied since it was seen to be empty: copies tell."""
+        older, _ = self._successors(
+            generation.read_position(),
+            generation.mtime_ns,
+            None,
+            until_ns=generation.modified(),
+        )
+        generation.touch()
+        for one in older:
+            one.superseded_at = now
+        at = self._open.index(generation)
+        self._open[at:at] = older
+        return bool(older)
+
+    def _resume(self, fd: int | None) -> None:
+        """Go on where the last run was left; `fd` is the path's file, if there is one."""
+        saved, self._saved = self._saved or [], None
+        if not saved:
+            if fd is not None:
+                self._open.append(Generation(fd, at_end=self._from_end))
+            return
+        for number, position in enumerate(saved, 1):
+            last = number == len(saved)
+            # A file that goes on from an earlier place has all that comes later in it.
+            if any(position.describes(one.fd) for one in self._open):
+                continue
+            if fd is not None and _goes_on(position, fd):
+                there = Generation(fd, offset=position.offset, skipping=position.skipping)
+                if position.head.length == 0:
+                    there.mtime_ns = position.mtime_ns
+                self._open.append(there)
+                return
+            older, found = self._successors(position, position.mtime_ns, None, all_after=last)
+            self._open += older
+            if not found and position.offset:
+                self._gap(
+                    f"{self.path} is another file than the one that was read up to byte"
+                    f" {position.offset}, and that one is not beside it{self._compressed()}"
+                )
+        for one in self._open:
+            one.superseded_at = 0.0
+        if fd is not None:
+            self._open.append(Generation(fd))
+
+    # Siblings.
+
+    def _successors(
+        self,
+        position: Position,
+        mtime_ns: int,
+        held: Generation | None,
+        *,
+        all_after: bool = True,
+        until_ns: int = 1 << 62,
+    ) -> tuple[list[Generation], bool]:
+        """The file left at `position`, if it is not `held`, and those written after it, in order.
+
+        Of these only what was last written up to `until_ns`.
+
+        The second value: whether the file was found.
+        """
+        known = self.inodes()
+        candidates: list[tuple[_Sibling, Generation]] = []
+        same: list[tuple[_Sibling, Generation]] = []
+        for sibling in self._siblings():
+            try:
+                fd = open_file(sibling.path)
+            except SourceError:
+                continue
+            if fd is None:
+                continue
+            generation = Generation(fd)
+            if generation.inode in known:
+                generation.close()
+            elif position.describes(fd):
+                same.append((sibling, generation))
+            else:
+                candidates.append((sibling, generation))
+        found: list[Generation] = []
+        after = mtime_ns if held is not None else mtime_ns + 1
+        is_found = held is not None or bool(same)
+        if same:
+            # The file itself rather than a copy; of copies, the one that has most.
+            same.sort(key=lambda pair: (pair[1].inode == position.inode, pair[1].size()))
+            sibling, chosen = same.pop()
+            after = sibling.mtime_ns
+            if held is None and chosen.size() >= position.offset:
+                fd = os.dup(chosen.fd)
+                found.append(Generation(fd, offset=position.offset, skipping=position.skipping))
+            chosen.close()
+        for _, copy in same:
+            copy.close()
+        for sibling, generation in candidates:
+            is_later = all_after and after <= sibling.mtime_ns <= until_ns
+            if is_later and not self._was_read(generation):
+                found.append(generation)
+            else:
+                generation.close()
+        return found, is_found
+
+    def _was_read(self, generation: Generation) -> bool:
+        size = generation.size()
+        return any(
+            size >= head.length and Print.of(os.pread(generation.fd, head.length, 0)) == head
+            for head in self._heads
+        )
+
+    def _siblings(self) -> list[_Sibling]:
+        """What rotation made of the path and did not compress, the oldest first."""
+        found = []
+        for entry in self._entries():
+            match = self._rotated.fullmatch(entry.name)
+            if match is None or entry.name.endswith(_COMPRESSED):
+                continue
+            try:
+                status = entry.stat(follow_symlinks=False)
+            except OSError:
+                continue
+            mark = match[1] or match[2] or ""
+            number = -int(mark) if mark.isdigit() and len(mark) < 6 else 0
+            found.append(_Sibling(Path(entry.path), status.st_mtime_ns, (number, mark)))
+        found.sort(key=lambda one: (one.mtime_ns, one.order))
+        return found[-_MAX_SIBLINGS:]
+
+    def _entries(self) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.path.parent) as entries:
+                return [one for one in entries if one.name != self.path.name]
+        except OSError:
+            return []
+
+    def _compressed(self) -> str:
+        names = sorted(
+            one.name
+            for one in self._entries()
+            if one.name.endswith(_COMPRESSED) and self._rotated.fullmatch(one.name)
+        )
+        return f" (compressed: {', '.join(names[-3:])})" if names else ""
+
+    def _gap(self, what: str) -> None:
+        self.gaps += 1
+        self._notice(f"{what}: events written to it and not read are lost")
+
+    # Those that nobody writes any more.
+
+    def _retire(self, now: float) -> tuple[bytes, Mark] | None:
+        """Let go of what was replaced long ago; a last line without newline comes out."""
+        surplus = len(self._open) - 1 - MAX_LINGERING
+        for generation in self._open[:-1]:
+            since = generation.superseded_at
+            if since is None or (now - since < self._linger and surplus <= 0):
+                continue
+            surplus -= 1
+            lines = generation.rest()
+            mark = generation.mark()
+            self._open.remove(generation)
+            self._let_go(generation)
+            if not generation.is_settled:
+                return lines, mark
+        return None
+
+    def _let_go(self, generation: Generation) -> None:
+        head = generation.read_position().head
+        if head.length:
+            self._heads.append(head)
+        self._too_long += generation.too_long
+        generation.close()
+        if not generation.is_settled:
+            self._closed.append(generation)
+
+
+def _goes_on(position: Position, fd: int) -> bool:
+    """Whether the path's file is the one that was left, with all that was read still in it."""
+    return position.describes(fd) and os.fstat(fd).st_size >= position.offset

@@ -1,0 +1,177 @@
+"""Records from one thread, answers in another; memory and file together answer as one store."""
+
+from __future__ import annotations
+
+import random
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from reassembly.live_store import LiveStore
+from reassembly.records import Counters, Endpoints, FlowRecord, HeaderSeen, emit_record
+from reassembly.store import MemoryStore, StoreError
+
+SECOND = 1_000_000_000
+ROOT = Path(__file__).parents[2]
+
+
+def record(number: int, epoch: int = 0, *, port: int | None = None, end: bool = True) -> FlowRecord:
+    start = (1_767_225_600 + number) * SECOND
+    return FlowRecord(
+        id=f"{number:016x}",
+        epoch=epoch,
+        proto="TCP",
+        observed=Endpoints("172.16.23.1", port or 1000 + number, "172.16.23.2", 9000),
+        vlan=(),
+        true=Endpoints("203.0.113.7", 40_000, "192.168.110.2", 80),
+        headers=(HeaderSeen("proxy-v2", 28, {}),),
+        start=start,
+        end=start + SECOND // 2 if end else None,
+        verdict="stripped",
+        restored=False,
+        packets=Counters(1, 2),
+        bytes=Counters(3, 4),
+    )
+
+
+def text(*records: FlowRecord) -> bytes:
+    return b"".join(emit_record(one) + b"\n" for one in records)
+
+
+def ask(store: LiveStore | MemoryStore, one: FlowRecord, at: int) -> str | None:
+    found = store.lookup("TCP", *one.observed, at)
+    return None if found is None else f"{found.record.id} {found.confidence}"
+
+
+def test_what_is_added_is_found_at_once_and_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "flows.sqlite"
+    one = record(1)
+    store = LiveStore(path)
+    version = store.version
+    store.add_lines(text(one, record(2)))
+    assert store.flush()
+    assert store.version != version
+    assert ask(store, one, one.start) == f"{one.id} time"
+    assert store.stats()["from_memory"] == 1
+    store.close()
+    store = LiveStore(path)
+    assert store.stats()["before"] == 2
+    for _ in range(3):
+        assert ask(store, one, one.start) == f"{one.id} time"
+        assert ask(store, record(3), one.start) is None
+    # The file was asked once for each; what it said is kept.
+    assert (store.stats()["from_file"], store.stats()["from_file_kept"]) == (2, 4)
+    store.add_lines(text(record(3)))
+    assert store.flush()
+    assert ask(store, record(3), record(3).start) == f"{record(3).id} time"
+    store.close()
+
+
+def test_memory_and_file_answer_as_one_store(tmp_path: Path) -> None:
+    rng = random.Random(5)
+    store, plain = LiveStore(tmp_path / "flows.sqlite", recent_records=20), MemoryStore()
+    for step in range(40):
+        records = [
+            record(
+                step * 5 + n,
+                rng.randrange(3),
+                port=rng.randrange(1000, 1010),
+                end=rng.random() > 0.3,
+            )
+            for n in range(5)
+        ]
+        store.add_lines(text(*records))
+        plain.add_many(records)
+        assert store.flush()
+        for _ in range(60):
+            at = (1_767_225_600 + rng.randrange(200)) * SECOND + rng.randrange(SECOND)
+            one = record(0, port=rng.randrange(1000, 1012))
+            assert ask(store, one, at) == ask(plain, one, at)
+    assert store.stats()["from_file_kept"] > 0
+    store.close()
+
+
+def test_two_threads(tmp_path: Path) -> None:
+    store = LiveStore(tmp_path / "flows.sqlite", recent_records=100)
+    records = [record(n) for n in range(3000)]
+
+    def add() -> None:
+        for at in range(0, len(records), 30):
+            store.add_lines(text(*records[at : at + 30]))
+
+    thread = threading.Thread(target=add)
+    thread.start()
+    seen = 0
+    while seen < len(records):
+        if ask(store, records[seen], records[seen].start):
+            seen += 1
+    thread.join()
+    store.close()
+    stats = store.stats()
+    assert (stats["records"], stats["overflowed"], stats["not_saved"]) == (3000, 0, 0)
+
+
+def test_garbage_and_overflow_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = LiveStore(tmp_path / "flows.sqlite")
+    store.add_lines(b"garbage\n" + text(record(1)))
+    store.add_lines(b"")
+    assert store.flush()
+    monkeypatch.setattr("reassembly.live_store.MAX_QUEUED_BYTES", 10)
+    store.add_lines(text(record(2), record(3)))
+    store.close()
+    stats = store.stats()
+    assert stats["garbage"] == {"not_json": 1}
+    assert (stats["records"], stats["overflowed"]) == (1, 2)
+
+
+def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "flows.sqlite").write_bytes(b"something else" * 1000)
+    with pytest.raises(StoreError, match="move it away"):
+        LiveStore(tmp_path / "flows.sqlite")
+
+
+# In a mount namespace of its own, with a disk of 256 KiB.
+FULL = """
+import subprocess, sys
+from pathlib import Path
+from reassembly.live_store import LiveStore
+from tests.reassembly.test_live_store import ask, record, text
+place = Path(sys.argv[1])
+subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", place], check=True)
+said = []
+store = LiveStore(place / "flows.sqlite", say=lambda _, what: said.append(what))
+filler = place / "filler"
+filler.write_bytes(b"x" * 100_000)
+for at in range(0, 1000, 100):
+    store.add_lines(text(*[record(n) for n in range(at, at + 100)]))
+    assert store.flush(20)
+stats = store.stats()
+assert stats["unsaved"] > 0 and stats["trouble"], stats
+for n in range(1000):
+    assert ask(store, record(n), record(n).start), n
+assert len(said) == 1 and "full" in said[0], said
+subprocess.run(["mount", "-o", "remount,size=8m", place], check=True)
+while store.stats()["unsaved"]:
+    store.add_lines(text(record(5000)))
+    store.flush(1)
+store.close()
+assert len(said) == 2 and "again" in said[1], said
+store = LiveStore(place / "flows.sqlite")
+assert store.stats()["before"] == 1001, store.stats()
+print("found")
+"""
+
+
+@pytest.mark.netns
+def test_a_full_disk_leaves_what_memory_holds(tmp_path: Path) -> None:
+    done = subprocess.run(
+        ["unshare", "-m", sys.executable, "-c", FULL, str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.stdout, done.stderr) == ("found\n", "")

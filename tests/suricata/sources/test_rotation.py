@@ -1,0 +1,248 @@
+"""One path through every kind of rotation; and random schedules against what was written."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from suricata.sources.follow import Mark
+from suricata.sources.position import Position
+from suricata.sources.rotation import Rotating
+
+from .writer import Writer
+
+
+class Reader:
+    """Reads, commits, and starts again from what it committed."""
+
+    def __init__(self, path: Path, size: int = 200) -> None:
+        self.path = path
+        self.size = size
+        self.now = 0.0
+        self.lines: list[bytes] = []
+        self.uncommitted = 0
+        self.may_repeat = 0
+        self.said: list[str] = []
+        self._marks: list[Mark] = []
+        self.saved: list[Position] = []
+        self.rotating = self._begin()
+
+    def _begin(self) -> Rotating:
+        return Rotating(self.path, saved=self.saved, notice=self.said.append, linger_seconds=5)
+
+    def read(self, batches: int = 10_000) -> list[bytes]:
+        got: list[bytes] = []
+        for _ in range(batches):
+            self.now += 0.001
+            found = self.rotating.read(self.size, self.now)
+            if found is None:
+                break
+            lines, mark = found
+            got += lines.splitlines(keepends=True)
+            self._marks.append(mark)
+        self.lines += got
+        self.uncommitted += len(got)
+        return got
+
+    def commit(self) -> None:
+        for mark in self._marks:
+            self.rotating.settle(mark)
+        self._marks = []
+        self.uncommitted = 0
+        self.saved = self.rotating.positions()
+
+    def restart(self) -> None:
+        self.rotating.close()
+        self._marks = []
+        self.may_repeat += self.uncommitted
+        self.uncommitted = 0
+        self.rotating = self._begin()
+
+
+@pytest.fixture
+def both(tmp_path: Path) -> tuple[Writer, Reader]:
+    return Writer(tmp_path / "eve.json"), Reader(tmp_path / "eve.json")
+
+
+@pytest.mark.parametrize("kind", ["rename", "copytruncate"])
+@pytest.mark.parametrize("while_away", [False, True])
+@pytest.mark.parametrize("rotations", [1, 2, 3])
+def test_what_was_not_read_yet_comes_first(
+    both: tuple[Writer, Reader], kind: str, while_away: bool, rotations: int
+) -> None:
+    writer, reader = both
+    writer.append(30)
+    assert len(reader.read(2)) < 30
+    reader.commit()
+    for _ in range(rotations):
+        writer.append(20)
+        getattr(writer, kind)()
+    writer.append(15)
+    if while_away:
+        reader.restart()
+    reader.read()
+    assert reader.lines == writer.lines
+    assert reader.said == []
+
+
+def test_a_writer_that_has_not_heard_of_the_new_file_is_read_on(
+    both: tuple[Writer, Reader], tmp_path: Path
+) -> None:
+    writer, reader = both
+    writer.append(3)
+    reader.read()
+    (tmp_path / "eve.json").rename(tmp_path / "eve.json.1")
+    (tmp_path / "eve.json").touch()
+    reader.read()
+    writer.append(3)
+    reader.read()
+    assert reader.lines == writer.lines
+    # Long after that it is let go, and its last line comes even if it has no end.
+    writer.append(1, torn=1)
+    reader.read()
+    reader.now += 10
+    reader.read()
+    assert reader.lines == writer.lines
+    assert len(reader.rotating.inodes()) == 1
+
+
+def test_a_file_may_come_later_vanish_and_come_again(tmp_path: Path) -> None:
+    reader = Reader(tmp_path / "eve.json")
+    assert reader.read() == []
+    writer = Writer(tmp_path / "eve.json")
+    writer.append(2)
+    reader.read()
+    (tmp_path / "eve.json").unlink()
+    writer.append(1)
+    reader.read()
+    reader.commit()
+    assert reader.lines == writer.lines
+    (tmp_path / "eve.json").write_bytes(b"again\n")
+    assert reader.read() == [b"again\n"]
+
+
+def test_an_inode_used_again_is_another_file(both: tuple[Writer, Reader], tmp_path: Path) -> None:
+    writer, reader = both
+    writer.append(5)
+    reader.read()
+    reader.commit()
+    # In place, as a deleted file's inode may come back.
+    os.truncate(tmp_path / "eve.json", 0)
+    with (tmp_path / "eve.json").open("ab") as file:
+        file.write(b"another\n" * 100)
+    reader.restart()
+    assert reader.read() == [b"another\n"] * 100
+    assert len(reader.said) == 1
+
+
+@pytest.mark.parametrize("away", [False, True])
+def test_a_copy_or_hard_link_in_its_place_is_gone_on_from(
+    both: tuple[Writer, Reader], tmp_path: Path, away: bool
+) -> None:
+    writer, reader = both
+    writer.append(5)
+    reader.read()
+    reader.commit()
+    shutil.copyfile(tmp_path / "eve.json", tmp_path / "other")
+    (tmp_path / "other").replace(tmp_path / "eve.json")
+    os.link(tmp_path / "eve.json", tmp_path / "link")
+    (tmp_path / "link").replace(tmp_path / "eve.json")
+    if away:
+        reader.restart()
+    assert reader.read() == []
+    with (tmp_path / "eve.json").open("ab") as file:
+        file.write(b"more\n")
+    assert reader.read() == [b"more\n"]
+
+
+def test_a_copy_that_somebody_made_is_not_read(both: tuple[Writer, Reader], tmp_path: Path) -> None:
+    writer, reader = both
+    writer.append(5)
+    reader.read()
+    shutil.copyfile(tmp_path / "eve.json", tmp_path / "eve.json.9")
+    writer.append(5)
+    writer.rename()
+    writer.append(5)
+    reader.read()
+    assert reader.lines == writer.lines
+
+
+@pytest.mark.parametrize("last", ["eve.json.1.gz", "eve.json-20260101.zst"])
+def test_what_is_compressed_is_named_as_lost(
+    both: tuple[Writer, Reader], tmp_path: Path, last: str
+) -> None:
+    writer, reader = both
+    writer.append(5)
+    reader.read()
+    reader.commit()
+    writer.append(5)
+    writer.rename()
+    (tmp_path / "eve.json.1").unlink()
+    (tmp_path / last).write_bytes(b"compressed")
+    writer.append(2)
+    reader.restart()
+    assert reader.read() == writer.lines[-2:]
+    assert reader.rotating.gaps == 1
+    assert last in reader.said[0]
+
+
+def test_the_history_from_before_the_first_start_is_not_read(
+    both: tuple[Writer, Reader],
+) -> None:
+    writer, reader = both
+    writer.append(5)
+    writer.rename()
+    writer.append(5)
+    assert reader.read() == writer.lines[5:]
+
+
+STEPS = st.lists(
+    st.one_of(
+        st.tuples(st.just("append"), st.integers(0, 12), st.integers(0, 20)),
+        st.tuples(st.just("read"), st.integers(1, 4)),
+        st.sampled_from([("rename",), ("copytruncate",), ("commit",), ("restart",), ("wait",)]),
+    ),
+    max_size=40,
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(steps=STEPS, size=st.sampled_from([16, 64, 300, 4096]))
+def test_any_schedule_loses_nothing_and_repeats_what_was_not_committed(
+    steps: list[tuple[object, ...]], size: int
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="peeltap-") as directory:
+        path = Path(directory) / "eve.json"
+        writer, reader = Writer(path), Reader(path, size)
+        # Of what was there before the first look nothing is promised.
+        reader.read()
+        reader.commit()
+        for step in steps:
+            match step:
+                case ("append", int(count), int(torn)):
+                    writer.append(count, torn=torn if count else 0)
+                case ("read", int(batches)):
+                    reader.read(batches)
+                case ("rename" | "copytruncate",):
+                    getattr(writer, str(step[0]))()
+                case ("commit",):
+                    reader.commit()
+                case ("restart",):
+                    reader.restart()
+                case ("wait",):
+                    reader.now += 3
+        writer.finish()
+        reader.read()
+        reader.rotating.close()
+        writer.close()
+        assert reader.said == []
+        assert set(reader.lines) == set(writer.lines)
+        assert len(reader.lines) - len(writer.lines) <= reader.may_repeat
+        if not reader.may_repeat:
+            assert reader.lines == writer.lines

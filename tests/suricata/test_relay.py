@@ -1,0 +1,303 @@
+"""The relay as a whole, with real files: what arrives, what is committed, and what comes twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reassembly.store import MemoryStore
+from suricata.enrich import Enricher
+from suricata.relay import Relay
+from suricata.sinks.file import FileSink
+from suricata.sources import SourceError
+from suricata.sources.file import FileSource
+from suricata.sources.position import load
+
+from .samples import SEED, lines, record, store
+
+ROOT = Path(__file__).parents[2]
+STATS = (
+    b'{"timestamp":"2026-01-01T00:00:00.000000+0000","event_type":"stats","stats":{"uptime":1}}\n'
+)
+# Suricata's own `stats` have a way of their own.
+ALL = [line for line in lines() if b'"event_type":"stats"' not in line]
+EVENTS = b"\n".join(ALL) + b"\n"
+# Of the samples' first connection, and of one that nobody knows.
+HTTP = next(line for line in ALL if b'"event_type":"http"' in line and b":40000," in line)
+
+
+def until(condition: Callable[[], object], seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.01)
+
+
+def relay(
+    place: Path, flows: MemoryStore, *, wait: int = 0, **more: Any
+) -> tuple[Relay, FileSource, FileSink]:
+    source, sink = FileSource(place / "eve.json", place), FileSink(place / "out.json")
+    enricher = Enricher(flows, community_id_seed=SEED, wait_events=wait, wait_seconds=30)
+    return Relay(source, enricher, [sink], **more), source, sink
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_bytes().splitlines()] if path.exists() else []
+
+
+def test_events_are_corrected_and_their_place_is_committed(tmp_path: Path) -> None:
+    (tmp_path / "eve.json").write_bytes(EVENTS)
+    carrier, _, _ = relay(tmp_path, store())
+    carrier.start()
+    until(lambda: len(read(tmp_path / "out.json")) == len(ALL))
+    assert carrier.stop()
+    enricher = Enricher(store(), community_id_seed=SEED, wait_events=0)
+    assert (tmp_path / "out.json").read_bytes() == enricher.feed(EVENTS)
+    positions, _ = load(tmp_path / "events-position.json")
+    assert [one.offset for one in positions["eve.json"]] == [len(EVENTS)]
+    status = carrier.status()
+    assert status["state"] == "running"
+    assert status["backlog_bytes"] == 0
+    assert status["enricher"]["events"] == len(ALL)
+    assert status["lag_seconds"] > 0
+
+
+@pytest.mark.parametrize("forward", [False, True])
+def test_stats_are_handed_over(tmp_path: Path, forward: bool) -> None:
+    seen: list[dict[str, Any]] = []
+    # One that only looks like it: an event that tells of such a text.
+    quoting = b'{"event_type":"x","inner":{"event_type":"stats"}}\n'
+    (tmp_path / "eve.json").write_bytes(STATS + quoting + STATS)
+    carrier, _, _ = relay(tmp_path, store(), on_stats=seen.append, forward_stats=forward)
+    carrier.start()
+    assert carrier.stop()
+    assert [event["stats"]["uptime"] for event in seen] == [1, 1]
+    kinds = [event["event_type"] for event in read(tmp_path / "out.json")]
+    assert kinds == (["stats", "x", "stats"] if forward else ["x"])
+
+
+def test_an_event_that_waits_is_not_committed_and_not_lost(tmp_path: Path) -> None:
+    flows = MemoryStore()
+    other = STATS.replace(b"stats", b"other")
+    (tmp_path / "eve.json").write_bytes(other * 3 + HTTP + b"\n" + other * 3)
+    carrier, _, _ = relay(tmp_path, flows, wait=100, commit_seconds=0.01, read_bytes=100)
+    carrier.start()
+    until(lambda: len(read(tmp_path / "out.json")) == 6)
+    until(lambda: carrier.status()["in_flight_batches"] > 0 and carrier.status()["commits"] > 0)
+    positions, _ = load(tmp_path / "events-position.json")
+    assert positions["eve.json"][0].offset <= 3 * len(other)
+    flows.add(record("http"))
+    until(lambda: len(read(tmp_path / "out.json")) == 7)
+    assert carrier.stop()
+    assert read(tmp_path / "out.json")[6]["peeltap"]["confidence"] == "time"
+    positions, _ = load(tmp_path / "events-position.json")
+    assert positions["eve.json"][0].offset == 6 * len(other) + len(HTTP) + 1
+
+
+def test_a_stop_gives_out_what_waits_and_repeats_nothing(tmp_path: Path) -> None:
+    (tmp_path / "eve.json").write_bytes(HTTP + b"\n")
+    for _ in range(2):
+        carrier, _, _ = relay(tmp_path, MemoryStore(), wait=100)
+        carrier.start()
+        assert carrier.stop(0.2)
+    events = read(tmp_path / "out.json")
+    assert [event["peeltap"]["confidence"] for event in events] == ["none"]
+
+
+def test_a_sink_in_trouble_stops_the_reading_and_is_told_once(tmp_path: Path) -> None:
+    said: list[str] = []
+    place = tmp_path / "gone"
+    source, sink = FileSource(tmp_path / "eve.json", tmp_path), FileSink(place / "out")
+    enricher = Enricher(store(), community_id_seed=SEED, wait_events=0)
+    carrier = Relay(
+        source, enricher, [sink], read_bytes=1000, say=lambda _, text: said.append(text)
+    )
+    (tmp_path / "eve.json").write_bytes(EVENTS)
+    carrier.start()
+    until(lambda: carrier.status()["state"] == "blocked")
+    status = carrier.status()
+    assert status["backlog_bytes"] > 0
+    assert status["sinks"][str(place / "out")]["held"] < 100_000
+    place.mkdir()
+    until(lambda: len(read(place / "out")) == len(ALL))
+    assert carrier.stop()
+    assert len(said) == 2
+    assert "cannot be written to" in said[0]
+    assert "takes events again" in said[1]
+
+
+def test_a_rotated_sink_is_reopened(tmp_path: Path) -> None:
+    (tmp_path / "eve.json").write_bytes(EVENTS)
+    carrier, _, _ = relay(tmp_path, store())
+    carrier.start()
+    until(lambda: len(read(tmp_path / "out.json")) == len(ALL))
+    (tmp_path / "out.json").rename(tmp_path / "out.json.1")
+    carrier.reopen()
+    until((tmp_path / "out.json").exists)
+    with (tmp_path / "eve.json").open("ab") as eve:
+        eve.write(EVENTS)
+    until(lambda: len(read(tmp_path / "out.json")) == len(ALL))
+    assert carrier.stop()
+    assert len(read(tmp_path / "out.json.1")) == len(ALL)
+
+
+class Broken:
+    """A source that fails in each way in turn, then gives a line."""
+
+    name = "broken"
+
+    def __init__(self) -> None:
+        self._turn = 0
+
+    def read(self, max_bytes: int, timeout: float) -> Any:
+        self._turn += 1
+        if self._turn == 1:
+            raise SourceError("broken cannot be read: mend it")
+        if self._turn == 2:
+            raise RuntimeError("unforeseen")
+        from suricata.sources import Batch
+
+        return Batch(STATS.replace(b"stats", b"other"), None) if self._turn == 3 else None
+
+    def commit(self, tokens: Sequence[object]) -> None: ...
+
+    def status(self) -> dict[str, Any]:
+        return {"backlog": None}
+
+    def close(self) -> None: ...
+
+
+def test_no_fault_ends_the_thread(tmp_path: Path) -> None:
+    said: list[str] = []
+    carrier = Relay(
+        Broken(),
+        Enricher(store()),
+        [FileSink(tmp_path / "out.json")],
+        say=lambda _, text: said.append(text),
+    )
+    carrier.start()
+    until(lambda: len(read(tmp_path / "out.json")) == 1)
+    assert carrier.stop()
+    assert said == [
+        "broken cannot be read: mend it",
+        "events: RuntimeError: unforeseen",
+        "broken is read again",
+    ]
+    assert carrier.status()["failures"] == 1
+
+
+def test_a_correction_that_fails_loses_no_event(tmp_path: Path) -> None:
+    class Failing(MemoryStore):
+        def lookup(self, *_: Any, **__: Any) -> None:  # type: ignore[override]
+            raise RuntimeError("unforeseen")
+
+    (tmp_path / "eve.json").write_bytes(EVENTS)
+    carrier, _, _ = relay(tmp_path, Failing(), say=lambda *_: None)
+    carrier.start()
+    assert carrier.stop()
+    assert len(read(tmp_path / "out.json")) == len(ALL)
+
+
+CHILD = """
+import sys, threading
+from pathlib import Path
+from reassembly.store import MemoryStore
+from suricata.enrich import Enricher
+from suricata.relay import Relay
+from suricata.sinks.file import FileSink
+from suricata.sources.file import FileSource
+place = Path(sys.argv[1])
+source = FileSource(place / "eve.json", place, notice=lambda text: print(text, flush=True))
+relay = Relay(source, Enricher(MemoryStore(), wait_events=0), [FileSink(place / "out.json")],
+              read_bytes=20_000, commit_seconds=0.02)
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+relay.run(stop)
+"""
+
+
+@pytest.mark.parametrize("kind", ["rename", "copytruncate"])
+def test_killed_at_any_moment_amid_rotations_it_loses_nothing(tmp_path: Path, kind: str) -> None:
+    """20 rotations in a burst of a writer whose writes split lines; the relay killed 8 times."""
+    rng = random.Random(kind)
+    path = tmp_path / "eve.json"
+    event = b'{"timestamp":"2026-01-01T00:00:00.%06d+0000","event_type":"x","n":%d}\n'
+    total = 30_000
+    done = threading.Event()
+
+    def rotate(number: int, writer: int) -> int:
+        for n in range(number, 0, -1):
+            (tmp_path / f"eve.json.{n}").replace(tmp_path / f"eve.json.{n + 1}")
+        if kind == "rename":
+            path.rename(tmp_path / "eve.json.1")
+            os.close(writer)
+            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        (tmp_path / "eve.json.1").write_bytes(path.read_bytes())
+        os.ftruncate(writer, 0)
+        return writer
+
+    def write() -> None:
+        writer = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+        number = rotations = 0
+        while number < total:
+            count = rng.randrange(1, 400)
+            text = b"".join(
+                event % (n % 1_000_000, n) for n in range(number, min(total, number + count))
+            )
+            number += count
+            cut = rng.randrange(len(text))
+            os.write(writer, text[:cut])
+            time.sleep(rng.random() / 25)
+            os.write(writer, text[cut:])
+            if number > (rotations + 1) * total / 21:
+                writer = rotate(rotations, writer)
+                rotations += 1
+        os.close(writer)
+        done.set()
+
+    path.touch()
+    out_path = tmp_path / "out.json"
+    thread = threading.Thread(target=write)
+    command = [sys.executable, "-c", CHILD, str(tmp_path)]
+    kills = 0
+    while not done.is_set() or kills < 8:
+        before = out_path.stat().st_size if out_path.exists() else 0
+        child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE)
+        if kills == 0:
+            # What was there before the first start is history; after that all counts.
+            until((tmp_path / "events-position.json").exists)
+            thread.start()
+        until(
+            lambda size=before: (  # type: ignore[misc]
+                done.is_set() or (out_path.exists() and out_path.stat().st_size > size)
+            )
+        )
+        time.sleep(rng.random() / 3)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+        kills += 1
+        assert child.stdin is not None
+        child.stdin.close()
+    thread.join()
+    ended = subprocess.run(command, cwd=ROOT, input=b"", capture_output=True, timeout=60)
+    assert (ended.stdout, ended.stderr) == (b"", b"")
+    out = out_path.read_bytes()
+    assert out.endswith(b"\n")
+    numbers = Counter(int(n) for n in re.findall(rb'"n":(\d+)\}\n', out))
+    assert len(numbers) == total
+    # Each kill repeats at most what was on its way then.
+    assert max(numbers.values()) <= 1 + kills
+    assert sum(numbers.values()) - total < total
