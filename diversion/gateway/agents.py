@@ -14,6 +14,9 @@ from diversion.proxy.pump import End
 MAX_TALKS = 256
 """Conversations at a time; a new one beyond that is refused."""
 
+MAX_OF_ONE = 4
+"""Conversations of one agent; a new one ends the oldest, which may be a dead one."""
+
 
 class Agents:
     """All conversations, and each agent's last report."""
@@ -32,6 +35,10 @@ class Agents:
             end.close(reset=True)
             self._hub.say("warning", "too many conversations with agents", agent=name)
             return
+
+        theirs = [talk for talk, whose in self._talks.items() if whose == name]
+        if len(theirs) >= MAX_OF_ONE:
+            theirs[0].close("begun anew")
 
         def message(said: dict[str, Any]) -> None:
             self._heard(name, talk, said)

@@ -58,6 +58,9 @@ class Proxies(Collector):
             value=counters.lines_lost,
         )
         yield CounterMetricFamily(
+            "peeltap_gateway_mistakes", "Mistakes of the program itself", value=counters.mistakes
+        )
+        yield CounterMetricFamily(
             "peeltap_gateway_source_port_changed",
             "Connections with the peer's address but another port",
             value=self._port_changed(),

@@ -54,6 +54,7 @@ class Counters:
         self.to_decoy = 0
         self.to_peer = 0
         self.lines_lost = 0
+        self.mistakes = 0
         self.ends = dict.fromkeys(ENDS, 0)
 
     def as_dict(self) -> dict[str, Any]:
@@ -64,6 +65,7 @@ class Counters:
             "bytes_to_decoy": self.to_decoy,
             "bytes_to_peer": self.to_peer,
             "lines_lost": self.lines_lost,
+            "mistakes": self.mistakes,
             "ends": {name: count for name, count in self.ends.items() if count},
         }
 

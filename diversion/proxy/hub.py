@@ -6,7 +6,9 @@ import errno
 import resource
 import select
 import socket
+import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from diversion.proxy.addresses import Ends
@@ -52,6 +54,7 @@ class Hub:
         self._listeners: dict[int, socket.socket] = {}
         self._flushing = False
         self._drained = Deadline(self._drain_due)
+        loop.failed = self._failed
 
     # --- Listeners ---
 
@@ -97,6 +100,8 @@ class Hub:
                 accepted(sock, (address[0].partition("%")[0], address[1]))
             except OSError as error:
                 # It was reset before we could look, or there is no descriptor for the other side.
+                with suppress(OSError):
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, NO_LINGER)
                 sock.close()
                 files = error.errno in (errno.EMFILE, errno.ENFILE)
                 self.counters.ends["limit_files" if files else "reset_by_peer"] += 1
@@ -175,6 +180,12 @@ class Hub:
 
     def _flush_again(self, _: float) -> None:
         self._flush_lines()
+
+    def _failed(self, error: Exception) -> None:
+        """A mistake of ours, which one connection has found: the others go on."""
+        self.counters.mistakes += 1
+        where = traceback.format_exception(type(error), error, error.__traceback__)
+        self.say("error", "a mistake of this program", why="".join(where)[-2000:])
 
     # --- The end ---
 

@@ -94,9 +94,9 @@ class Link:
         self._started = self._last = hub.loop.now
         self._limit = hub.limits.header_seconds
         self._deadline = Deadline(self._due)
+        hub.loop.register(self.left.fd, self._on_left, EVENTS)
         hub.opened(self)
         hub.loop.at(self._last + self._limit, self._deadline)
-        hub.loop.register(self.left.fd, self._on_left, EVENTS)
 
     @property
     def is_open(self) -> bool:

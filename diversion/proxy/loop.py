@@ -49,25 +49,17 @@ class Loop:
         self._running = False
         self.now = time.monotonic()
         """The time at which the round began, on the monotonic clock, in seconds."""
-        self._woken = self.now
+        self.failed: Callable[[Exception], None] = _raise
+        """What is done about an exception of a handler; by default it ends `run`."""
         self._wake_read, self._wake_write = os.pipe()
         for end in (self._wake_read, self._wake_write):
             os.set_blocking(end, False)
         self.register(self._wake_read, self._wakened, select.EPOLLIN)
 
-    @property
-    def wake_fd(self) -> int:
-        """Where a byte wakes the loop; for `signal.set_wakeup_fd`."""
-        return self._wake_write
-
     def register(self, fd: int, handler: Handler, events: int) -> None:
         """Call `handler` when one of `events` (select.EPOLL*) happens on the descriptor."""
         self._handlers[fd] = handler
         self._epoll.register(fd, events)
-
-    def redirect(self, fd: int, handler: Handler) -> None:
-        """Give a registered descriptor another handler."""
-        self._handlers[fd] = handler
 
     def forget(self, fd: int) -> None:
         """Before a descriptor is closed; the kernel forgets it by itself then."""
@@ -121,7 +113,11 @@ class Loop:
                 # Asking one may have cancelled or moved another of the same slot.
                 if deadline.slot == slot:
                     deadline.slot = -1
-                    again = deadline.due(self.now)
+                    try:
+                        again = deadline.due(self.now)
+                    except Exception as error:
+                        self.failed(error)
+                        continue
                     if again is not None:
                         self.at(max(again, self.now), deadline)
 
@@ -137,7 +133,7 @@ class Loop:
     # --- Running ---
 
     def run(self) -> None:
-        """Serve until `stop`; exceptions of handlers pass through."""
+        """Serve until `stop`."""
         self._running = True
         poll, handlers, soon, called = self._epoll.poll, self._handlers, self._soon, self._called
         next_expiry = 0.0
@@ -148,17 +144,26 @@ class Loop:
             for fd, happened in events:
                 handler = handlers.get(fd)
                 if handler is not None:
-                    handler(happened)
+                    try:
+                        handler(happened)
+                    except Exception as error:
+                        self.failed(error)
             # Only what waited before the round: what is put there meanwhile is for the next one,
             # so that a busy connection cannot keep the others from theirs.
             for _ in range(len(soon)):
-                soon.popleft()()
+                self._do(soon.popleft())
             while called:
-                called.popleft()()
+                self._do(called.popleft())
             if now >= next_expiry:
                 self._expire()
                 next_expiry = (int(now / TICK) + 1) * TICK
             timeout = 0.0 if soon else self._timeout()
+
+    def _do(self, what: Callable[[], None]) -> None:
+        try:
+            what()
+        except Exception as error:
+            self.failed(error)
 
     def _wakened(self, _: int) -> None:
         with suppress(BlockingIOError):
@@ -170,3 +175,7 @@ class Loop:
         self._epoll.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+
+def _raise(error: Exception) -> None:
+    raise error

@@ -86,3 +86,12 @@ def test_conversations_are_bounded(gateway1: Gateway1, monkeypatch: pytest.Monke
         assert edge.recv(10) != b""
         assert one_more.recv(10) == b""
         gateway1.relay.line(event="too many conversations with agents")
+
+
+def test_a_new_conversation_ends_the_oldest_of_the_same_agent(gateway1: Gateway1) -> None:
+    edges = [gateway1.join("edge") for _ in range(module.MAX_OF_ONE + 1)]
+    gateway1.relay.line(event="agent gone", why="begun anew")
+    assert edges[0].makefile("rb").read().count(b"\n") == 1, "the rules, and then the end"
+    assert edges[-1].recv(10) != b""
+    for edge in edges:
+        edge.close()

@@ -8,6 +8,8 @@ import socket
 import pytest
 
 from diversion.proxy import hub as hubs
+from diversion.proxy.addresses import Ends
+from diversion.proxy.hub import Hub
 from tests.diversion.running import assert_reset, forward, reset, running, server, through
 
 
@@ -121,3 +123,20 @@ def test_lines_of_a_flood_are_not_written() -> None:
         relay.line(end="reset_by_peer")
         assert relay.hub.counters.ends["limit_total"] == 5
         assert all(line["end"] != "limit_total" for line in relay.lines())
+
+
+def test_a_mistake_of_ours_costs_one_connection() -> None:
+    def broken(hub: Hub, sock: socket.socket, peer: Ends) -> None:
+        raise LookupError(f"ours: {peer[0]}")
+
+    with running() as relay, server() as (listening, to):
+        at = relay.serve(broken)
+        with socket.create_connection(at, timeout=10):
+            line = relay.line(event="a mistake of this program")
+        assert "LookupError: ours: 127.0.0.1" in line["why"]
+        assert relay.hub.counters.mistakes == 1
+        with socket.create_connection(relay.serve(forward(to)), timeout=10) as peer:
+            peer.sendall(b"x")
+            decoy = listening.accept()[0]
+            assert decoy.recv(1) == b"x"
+            decoy.close()

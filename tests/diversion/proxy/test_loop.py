@@ -6,6 +6,8 @@ import os
 import select
 import threading
 
+import pytest
+
 from diversion.proxy.loop import TICK, Deadline, Loop
 
 
@@ -117,8 +119,27 @@ def test_a_descriptor_that_is_forgotten_is_not_called() -> None:
     loop.run()
     loop.unregister(read)
     loop.register(write, lambda _: loop.stop(), select.EPOLLOUT)
-    loop.redirect(write, lambda _: loop.stop())
     loop.run()
     for fd in (read, write):
         os.close(fd)
+    loop.close()
+
+
+def test_an_exception_ends_it_or_is_told() -> None:
+    loop = Loop()
+
+    def broken() -> None:
+        raise LookupError("ours")
+
+    loop.soon(broken)
+    with pytest.raises(LookupError, match="ours"):
+        loop.run()
+    told: list[str] = []
+    loop.failed = lambda error: told.append(str(error))
+    loop.soon(broken)
+    loop.call(broken)
+    loop.at(loop.now, Deadline(lambda now: broken()))
+    loop.at(loop.now + TICK, Deadline(lambda now: loop.stop()))
+    loop.run()
+    assert told == ["ours"] * 3
     loop.close()
