@@ -4,6 +4,7 @@ live        the whole system in namespaces of its own: the show from its beginni
 offline     recorded attacks through `peeltap replay`, where a live show is not possible
 
 network     the demo's machines, their addresses and links
+proxies     agent, gateway1 and gateway2, those of Peeltap
 programs    the real programs on them: decoys, proxies, Suricata, dumpcap, Peeltap
 attacks     what is played, and by whom
 verdict     what both Suricatas said of each attack, and whether its attacker was named

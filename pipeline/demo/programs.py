@@ -20,6 +20,7 @@ from typing import Any, Final
 import yaml
 
 from diversion.namespaces import NamespaceError, Program, Space
+from pipeline.demo import proxies as ours
 from pipeline.demo.network import (
     BRIDGE,
     DECOYS,
@@ -145,10 +146,10 @@ def haproxy(space: Space, hops: Sequence[Hop]) -> Program:
 
 
 PROXIES: Final[dict[str, Callable[[Space, Sequence[Hop]], Program]]] = {
-    "vm1": haproxy,
+    "vm1": ours.gateway2,
     "vm2": haproxy,
-    "host": haproxy,
-    "agent": haproxy,
+    "host": ours.gateway1,
+    "agent": ours.agent,
 }
 """What stands where: gateway2 in both VMs, gateway1, the agent; in the order of starting."""
 

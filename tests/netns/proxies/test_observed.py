@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from ipaddress import ip_address
+
 import pytest
 
 from fixtures.chain import ATTACKER, DECOY, Chain
@@ -16,8 +18,13 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize(("codec", "source"), [("proxy-v2", "nftables"), ("magic", "transparent")])
-def test_events_carry_the_attacker(chain: Chain, started: Started, codec: str, source: str) -> None:
+@pytest.mark.parametrize(
+    ("codec", "source", "port"),
+    [("proxy-v2", "nftables", 45_000), ("magic", "transparent", 45_100)],
+)
+def test_events_carry_the_attacker(
+    chain: Chain, started: Started, codec: str, source: str, port: int
+) -> None:
     directory = chain.directory / f"peeltap-{codec}"
     directory.mkdir()
     peeltap = Peeltap(chain.host, directory, {})
@@ -29,27 +36,19 @@ def test_events_carry_the_attacker(chain: Chain, started: Started, codec: str, s
         )
         chain.wait_agent(80)
         peeltap.wait_ready()
-        for family, port in ((4, 45_004), (6, 45_006)):
+        for family in (4, 6):
             url = f"http://{DECOY[4] if family == 4 else f'[{DECOY[6]}]'}/cgi-bin/.%2e/etc/passwd"
             curl = ["curl", "-sS", "-m", "10", "--path-as-is", "--interface", ATTACKER[family]]
-            chain.attacker.run([*curl, "--local-port", str(port), url])
+            chain.attacker.run([*curl, "--local-port", str(port + family), url])
         alerts = peeltap.wait_events("alert", 2)
     finally:
         peeltap.close()
-    seen = {
-        (
-            one["src_ip"],
-            one["src_port"],
-            one["dest_ip"],
-            one["dest_port"],
-            one["alert"]["signature"],
-        )
+    # Suricata writes IPv6 addresses in full.
+    assert {
+        (str(ip_address(one["src_ip"])), one["src_port"], str(ip_address(one["dest_ip"])))
         for one in alerts
-    }
+    } == {(ATTACKER[4], port + 4, DECOY[4]), (ATTACKER[6], port + 6, DECOY[6])}
     attack = "PEELTAP HTTP path traversal to /etc/passwd"
-    assert seen == {
-        (ATTACKER[4], 45_004, DECOY[4], 80, attack),
-        (ATTACKER[6], 45_006, DECOY[6], 80, attack),
-    }
+    assert {(one["dest_port"], one["alert"]["signature"]) for one in alerts} == {(80, attack)}
     assert {one["peeltap"]["verdict"] for one in alerts} == {"stripped"}
     assert {tuple(one["peeltap"]["codec"]) for one in alerts} == {(codec,)}
