@@ -117,8 +117,17 @@ class Lines:
         return True
 
 
+_second = (0, "")
+"""The last second for which a time was written, and its text."""
+
+
 def timestamp() -> str:
     """Now, in UTC, to the millisecond."""
-    now = time.time()
-    text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
-    return f"{text}.{int(now * 1000) % 1000:03d}Z"
+    global _second
+    milliseconds = time.time_ns() // 1_000_000
+    second = milliseconds // 1000
+    known, text = _second
+    if known != second:
+        text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        _second = (second, text)
+    return f"{text}.{milliseconds % 1000:03d}Z"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
+import peeltap_core
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from diversion.gateway.parse import Header, reader
-from diversion.proxy.headers import emitter, magic_layout
+from diversion.proxy.headers import emit_v2, emitter, magic_layout
 from diversion.proxy.link import HeadError
 
 V1 = {"name": "proxy-v1", "kind": "proxy-v1"}
@@ -49,3 +54,19 @@ def test_a_header_that_names_nobody() -> None:
 def test_what_is_no_codec() -> None:
     with pytest.raises(ValueError, match=r"."):
         reader([{"name": "x", "kind": "nosuch"}])
+
+
+@given(
+    addresses=st.tuples(*[st.ip_addresses(v=4).map(str)] * 2),
+    ports=st.tuples(*[st.integers(0, 65535)] * 2),
+    tail=st.binary(max_size=40),
+)
+def test_the_short_way_reads_what_the_core_reads(
+    addresses: tuple[str, str], ports: tuple[int, int], tail: bytes
+) -> None:
+    stream = emit_v2((addresses[0], ports[0]), (addresses[1], ports[1])) + tail
+    found = peeltap_core.parse_header(json.dumps(V2).encode(), stream)
+    assert found is not None
+    true = found["true"]
+    header = Header((true["src_ip"], true["src_port"]), (true["dest_ip"], true["dest_port"]))
+    assert reader([V2])(stream) == (found["length"], header)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import time
 
-from diversion.proxy.counters import Counters, Lines
+import pytest
+
+from diversion.proxy.counters import Counters, Lines, timestamp
 
 
 def test_lines_are_whole_and_in_order() -> None:
@@ -57,3 +60,13 @@ def test_the_numbers_as_json_has_them() -> None:
     counters.ends["closed"] += 1
     assert counters.as_dict()["ends"] == {"closed": 1}
     json.dumps(counters.as_dict())
+
+
+def test_times_are_utc_to_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> None:
+    for nanoseconds, text in (
+        (1_767_225_600_000_000_000, "2026-01-01T00:00:00.000Z"),
+        (1_767_225_600_999_999_999, "2026-01-01T00:00:00.999Z"),
+        (1_767_225_661_007_000_000, "2026-01-01T00:01:01.007Z"),
+    ):
+        monkeypatch.setattr(time, "time_ns", lambda now=nanoseconds: now)
+        assert timestamp() == text

@@ -231,6 +231,11 @@ def test_every_process_is_killed_under_load(chain: Chain, started: Started) -> N
     wait_until(lambda: elements(chain) == 0, "the elements to go")
 
 
+def tls_refusal(chain: Chain) -> str:
+    """Why gateway1 has refused somebody."""
+    return str(chain.wait_line("gateway1", end="tls_refused")["why"]).replace("_", " ").lower()
+
+
 # --- Certificates --------------------------------------------------------------------------------
 
 
@@ -288,6 +293,11 @@ def test_agents_with_certificates(chain: Chain, started: Started) -> None:
         end = "untrusted" if what == "of a stranger" else "tls_refused"
         assert chain.wait_line("gateway1", end=end)["why"], what
         stop(agent)
+    # Whoever has no certificate at all.
+    chain.forget("gateway1")
+    curl = ["curl", "-sk", "-m", "5", f"https://{ENTRY}:{ENTRY_PORT}/"]
+    chain.agent.run(curl, ok=range(1, 100))
+    assert "did not return a certificate" in tls_refusal(chain)
     # And an agent that speaks no TLS at all, or expects another gateway1.
     chain.forget("gateway1")
     agent = chain.start_agent(chain.agent_file())
