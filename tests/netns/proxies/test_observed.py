@@ -14,7 +14,7 @@ pytestmark = [
     pytest.mark.netns,
     pytest.mark.suricata,
     pytest.mark.tool("nft", "nginx", "curl"),
-    pytest.mark.xdist_group("chain"),
+    pytest.mark.xdist_group("chain-observed"),
 ]
 
 
