@@ -87,6 +87,15 @@ def test_events_on_the_restored_capture_equal_those_without_a_proxy(name: str) -
     assert direct - ours == Counter()
 
 
+@each(one for one in TRUTHS if one.name.startswith("offloads-"))
+@in_both_modes
+def test_superframes_give_the_same_events_kept_or_segmented(name: str, mode: str) -> None:
+    kept, segmented = (replayed(name, mode, form) for form in ("keep", "segment"))
+    assert kept.summary["oddities"].get("superframe_segmented", 0) == 0
+    assert segmented.summary["oddities"]["superframe_segmented"] > 0
+    assert _comparable(kept.events) == _comparable(segmented.events)
+
+
 def _matches(event: Event, alert: Alert) -> bool:
     source = (address(event["src_ip"]), event["src_port"])
     target = (address(event["dest_ip"]), event["dest_port"])
