@@ -103,9 +103,11 @@ class Parts:
 
     def close(self, *, clean: bool) -> None:
         """After all threads have ended: files whole, the tap gone if it may not stay."""
-        self.checkpoints.close(clean=clean)
-        self.store.close()
-        self.outlet.remove()
+        with contextlib.ExitStack() as last:
+            # Each of them, whatever comes of the others.
+            last.callback(self.outlet.remove)
+            last.callback(self.store.close)
+            self.checkpoints.close(clean=clean)
 
 
 def directories(whole: Whole) -> list[Path]:
