@@ -205,10 +205,15 @@ class Service:
         """Start everything, stay until told to stop or a part fails; give the exit code."""
         with self._signals():
             try:
-                self._start()
-                while self._stop_asked is None and not self._failed:
-                    self._wait(TICK_SECONDS)
-                    self._tick(time.monotonic())
+                try:
+                    self._start()
+                    while self._stop_asked is None and not self._failed:
+                        self._wait(TICK_SECONDS)
+                        self._tick(time.monotonic())
+                except Exception:
+                    # A fault of ours: the threads must not go on without the one that watches them.
+                    self._log.exception("the main thread has failed; the service ends")
+                    self._failed = True
                 self._stop()
             finally:
                 self._control.close()
@@ -257,6 +262,8 @@ class Service:
         for worker in self._parts.workers:
             if not worker.alive:
                 self._fail(f"{worker.name} has ended", worker.failure)
+        for name in self._parts.ended():
+            self._fail(f"{name} has ended", None)
         self._watch(now)
 
     def _watch(self, now: float) -> None:
@@ -282,12 +289,13 @@ class Service:
         self._complaints = self._reporter.complaints = complaints
 
     def _reload(self) -> None:
-        opened = self._parts
-        opened.relay.reopen()
-        if self._reload_asked:
-            opened.suricata.reload_rules("asked for")
-        self._log.info("sinks are opened anew", rules=self._reload_asked)
-        self._reload_asked = self._reopen_asked = False
+        # Forgotten first: who asks from here on has renamed a file that we may have opened already.
+        rules, self._reload_asked = self._reload_asked, False
+        self._reopen_asked = False
+        self._parts.relay.reopen()
+        if rules:
+            self._parts.suricata.reload_rules("asked for")
+        self._log.info("sinks are opened anew", rules=rules)
 
     def _fail(self, what: str, error: BaseException | None) -> None:
         if not self._failed:
@@ -330,6 +338,8 @@ class Service:
         self._selector.register(reader, selectors.EVENT_READ, drain)
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         previous = {number: signal.signal(number, one) for number, one in handlers.items()}
+        # Those that came while everything was opened waited for this (`commands.run`).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
         try:
             yield
         finally:
