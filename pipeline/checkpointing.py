@@ -132,6 +132,11 @@ class Checkpoints:
             "trouble": self._trouble,
         }
 
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread runs."""
+        return self._thread.is_alive()
+
     def close(self, *, clean: bool) -> None:
         """End the writer and the store; `clean`: all workers' last checkpoints were taken."""
         self._waiting.put(None)

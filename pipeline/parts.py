@@ -101,11 +101,18 @@ class Parts:
             "checkpoint": self.checkpoints.status,
         }
 
+    def ended(self) -> list[str]:
+        """Names of the writers' threads that have ended though nobody asked them to."""
+        writers = {"flow-records": self.store.alive, "checkpoints": self.checkpoints.alive}
+        return [name for name, alive in writers.items() if not alive]
+
     def close(self, *, clean: bool) -> None:
         """After all threads have ended: files whole, the tap gone if it may not stay."""
-        self.checkpoints.close(clean=clean)
-        self.store.close()
-        self.outlet.remove()
+        with contextlib.ExitStack() as last:
+            # Each of them, whatever comes of the others.
+            last.callback(self.outlet.remove)
+            last.callback(self.store.close)
+            self.checkpoints.close(clean=clean)
 
 
 def directories(whole: Whole) -> list[Path]:

@@ -139,6 +139,11 @@ class LiveStore:
                 timeout,
             )
 
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread runs."""
+        return self._writer.is_alive()
+
     def close(self) -> None:
         """Write what is queued, then close; nobody looks anything up any more."""
         with self._changed:

@@ -18,6 +18,7 @@ from pytun import TunTapDevice
 from fixtures.netns import Lab
 from suricata import command, stats
 from suricata.messages import SupervisorEvent
+from suricata.rule_keeper import RuleKeeper
 from suricata.settings import SuricataSettings
 from suricata.supervisor import Supervisor
 
@@ -333,3 +334,24 @@ def test_stopped_without_a_start(tmp_path: Path) -> None:
     supervisor = Supervisor(SuricataSettings(), interface="vtap0", directory=tmp_path)
     supervisor.stop()
     assert supervisor.status()["state"] == "stopped"
+
+
+def test_a_fault_at_the_first_start_does_not_end_the_supervisor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    faults = iter([ValueError("a fault")])
+
+    def begin(keeper: RuleKeeper) -> None:
+        for fault in faults:
+            raise fault
+
+    monkeypatch.setattr(RuleKeeper, "begin", begin)
+    settings = SuricataSettings(binary="no-such-suricata", ready_seconds=0.01)
+    watched = Watched(settings, tmp_path)
+    watched.begin()
+    watched.wait("backoff")
+    until(lambda: watched.status["restarts"] >= 2, lambda: watched.told)
+    watched.supervisor.stop()
+    trouble = watched.heard("trouble")
+    assert trouble[0] == "Suricata could not be looked after: ValueError('a fault')"
+    assert "no-such-suricata" in trouble[-1]
