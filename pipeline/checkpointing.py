@@ -101,7 +101,14 @@ class Checkpoints:
 
     def load(self, worker: int) -> tuple[Iterator[bytes], bool]:
         """What an earlier run knew, the newest first, and whether it is other workers' as well."""
-        return self._store.load(worker), self._store.is_shared
+        return self._loaded(worker), self._store.is_shared
+
+    def _loaded(self, worker: int) -> Iterator[bytes]:
+        try:
+            yield from self._store.load(worker)
+        except self._failure as error:
+            # Packets matter more than what an earlier run knew of some of them.
+            self.warn("connections of an earlier run cannot be read", reason=str(error))
 
     def wants_full(self, worker: int) -> bool:
         """Whether the next one should be whole."""
