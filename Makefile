@@ -11,7 +11,7 @@ PYTEST_WORKERS ?= 2
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 
-.PHONY: help setup demo check test test-rust fuzz test-python bench coverage fixtures clean
+.PHONY: help setup demo check test test-rust fuzz test-python bench bench-live soak coverage fixtures clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -53,6 +53,14 @@ test-python:
 bench: ## measures peeltap beside cp, editcap, tcprewrite, dpkt and scapy
 	@scripts/setup.sh bench
 	@python -m bench
+
+bench-live: ## measures the live service, as root; QUICK=1 for two minutes
+	@scripts/setup.sh test
+	@python -m bench.live $(if $(QUICK),--quick)
+
+soak: ## ten minutes of the live service, as root; SOAK_SECONDS=60 for less
+	@scripts/setup.sh test
+	@python -m bench.live.soak
 
 coverage: ## lines and branches of Python, lines of Rust, into coverage/
 	@scripts/setup.sh test

@@ -26,6 +26,7 @@ from pipeline.checkpointing import Checkpoints
 from pipeline.config import Config
 from pipeline.config_check import Whole
 from pipeline.datapath import Datapath, Way
+from pipeline.live_stats import Remembered
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
 from pipeline.outlet import Kind, Opened, Outlet
@@ -81,6 +82,10 @@ class Parts:
         self.store = store
         self.checkpoints = checkpoints
         self._suricata_stats = suricata_stats
+        self._suricata_status: Callable[[], dict[str, Any]] = suricata.status
+        if isinstance(suricata, External):
+            # It is asked over a socket, and may be slow to answer.
+            self._suricata_status = Remembered(suricata.status, {"state": "external"})
 
     @property
     def interface(self) -> str:
@@ -90,7 +95,7 @@ class Parts:
     def reports(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """What there is to report of, besides packets."""
         return {
-            "suricata": lambda: {**self.suricata.status(), "stats": self._suricata_stats.copy()},
+            "suricata": lambda: {**self._suricata_status(), "stats": self._suricata_stats.copy()},
             "events": self.relay.status,
             "store": self.store.stats,
             "checkpoint": self.checkpoints.status,
@@ -103,9 +108,11 @@ class Parts:
 
     def close(self, *, clean: bool) -> None:
         """After all threads have ended: files whole, the tap gone if it may not stay."""
-        self.checkpoints.close(clean=clean)
-        self.store.close()
-        self.outlet.remove()
+        with contextlib.ExitStack() as last:
+            # Each of them, whatever comes of the others.
+            last.callback(self.outlet.remove)
+            last.callback(self.store.close)
+            self.checkpoints.close(clean=clean)
 
 
 def directories(whole: Whole) -> list[Path]:

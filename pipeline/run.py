@@ -68,34 +68,47 @@ TABLE_SECONDS: Final = 30.0
 FAILURES: Final = (*parts.FAILURES, ControlError, PrivilegeError)
 
 
-def check(path: str) -> tuple[Config, Whole]:
-    """Check the configuration at `path` and what it names, as far as that can be seen from here.
+def check(path: str) -> None:
+    """Check the configuration at `path` and all that it names.
 
-    Raises ConfigError, or RunError for a rule, a filter or a program that it names.
+    Raises ConfigError, or RunError for a filter, a user, a program or a file that it names.
+    """
+    config, _ = _checked(path)
+    if config.suricata.external is not None:
+        return
+    try:
+        process.find(config.suricata.binary)
+        for file in (config.suricata.base, *config.suricata.rules):
+            file.open("rb").close()
+    except OSError as error:
+        raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
+    except process.SuricataError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
+def _checked(path: str) -> tuple[Config, Whole]:
+    """The configuration, without which nothing runs.
+
+    What Suricata needs is no part of it: packets are captured and remembered also while its rules
+    or its program are being replaced, and its supervisor says what is missing.
     """
     config, whole = load_live(path)
     try:
         if whole.capture is not None and whole.capture.filter is not None:
             compile_filter(whole.capture.filter)
         peeltap_core.Engine(parts.engine_json(config, whole))
-        if config.suricata.external is None:
-            process.find(config.suricata.binary)
-            for file in (config.suricata.base, *config.suricata.rules):
-                file.open("rb").close()
         if whole.run_as is not None:
             User.find(whole.run_as)
     except FilterError as error:
         raise RunError(f"{path}: capture.filter: {error}") from error
-    except OSError as error:
-        raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
-    except FAILURES as error:
+    except PrivilegeError as error:
         raise RunError(f"{path}: {error}") from error
     return config, whole
 
 
 def run(path: str) -> int:
     """Be the service until told to stop; give the exit code. Raises PeeltapError."""
-    config, whole = check(path)
+    config, whole = _checked(path)
     notifier = Notifier.from_environment()
     logs = Logs(whole.log.level, whole.log.format)
     try:

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
+from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
@@ -199,7 +200,7 @@ def outcome(verdict: Verdict, counters: Counters, version: str, console: Console
     console.print(rows(verdict, console.width < VERY_NARROW, plain), highlight=False)
     console.print()
     for line in sentences(verdict):
-        console.print(line, highlight=False)
+        console.print(Padding(line, (0, 0, 0, 1), expand=False), highlight=False)
     console.print()
 
 
@@ -251,14 +252,14 @@ def sentences(verdict: Verdict) -> list[Text]:
     """The outcome for somebody who reads nothing else."""
     blamed = ", ".join(map(printable, verdict.blamed))
     alone = f"raised {_alerts(verdict.alerts_alone)}"
-    first = Text.assemble(" On br1 Suricata ", (alone, "bold red"))
+    first = Text.assemble("On br1 Suricata ", (alone, "bold red"))
     if blamed:
         ours = ", a proxy of your own" if verdict.blamed == [GATEWAY1] else ""
         first.append(f" and blamed {blamed}{ours}")
     first.append(".")
     named = ", ".join(map(printable, verdict.attackers)) or "nobody"
     second = Text.assemble(
-        " With Peeltap it ",
+        "With Peeltap it ",
         (f"raised {_alerts(verdict.alerts)}", "bold green"),
         " and named ",
         (named, "bold"),
@@ -268,7 +269,7 @@ def sentences(verdict: Verdict) -> list[Text]:
         return [first, second]
     wronged = ", ".join(map(printable, verdict.wronged))
     wrong = [row.what for row in verdict.rows if not row.right]
-    third = Text(" This is not the truth", "bold red")
+    third = Text("This is not the truth", "bold red")
     third.append(f"; not named rightly: {', '.join(wrong)}" if wrong else "")
     third.append(f"; accused without reason: {wronged}" if wronged else "")
     return [first, second, third]

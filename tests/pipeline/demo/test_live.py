@@ -35,10 +35,14 @@ def demo(place: Path) -> Iterator[Demo]:
     """Starts `peeltap demo`, in a session of its own as a terminal would."""
     started = []
 
-    def start(*arguments: object, as_ordinary: bool = False) -> subprocess.Popen[str]:
+    def start(
+        *arguments: object, as_ordinary: bool = False, makes_taps: bool = True
+    ) -> subprocess.Popen[str]:
         argv = [*ARGV, "demo", *map(str, arguments)]
+        if as_ordinary:
+            argv = ordinary.command(argv, makes_taps=makes_taps)
         process = subprocess.Popen(
-            ordinary.command(argv) if as_ordinary else argv,
+            argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -136,7 +140,7 @@ def test_an_ordinary_user_holds_it_and_looks_around(demo: Demo, place: Path) -> 
         line = process.stdout.readline()
         assert line, process.stderr.read()
         out += line
-    told_right(out)
+    assert told_right(out)["tap"] == "tap"
     said = ""
     while "Configurations" not in said:
         said += process.stderr.readline()
@@ -155,6 +159,15 @@ def test_an_ordinary_user_holds_it_and_looks_around(demo: Demo, place: Path) -> 
     assert process.returncode == 0
     assert processes_with(place) == []
     assert list(place.iterdir()) == []
+
+
+@pytest.mark.netns
+@pytest.mark.suricata
+def test_who_may_make_no_tap_gets_a_veth(demo: Demo) -> None:
+    process = demo("--seconds", 1, "--json", as_ordinary=True, makes_taps=False)
+    out, err = process.communicate(timeout=120)
+    assert err == ""
+    assert told_right(out)["tap"] == "veth"
 
 
 @pytest.mark.netns
