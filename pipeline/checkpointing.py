@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.logs import Logger
+from reassembly.checkpoint import LastRun
 
 SLOTS: Final = 16_384
 """Of the table a piece; with a million connections in it about two milliseconds."""
@@ -44,6 +45,10 @@ class Store(Protocol):
     @property
     def is_shared(self) -> bool:
         """Whether other workers than these wrote what is there."""
+
+    @property
+    def left(self) -> LastRun | None:
+        """How the run before this one ended."""
 
     def load(self, worker: int) -> Iterator[bytes]:
         """What a worker resumes from, the newest first."""
@@ -155,6 +160,11 @@ class Checkpoints:
             self._store.close(clean_at=time.time_ns() if clean else None)
         except self._failure as error:
             self._log.warning(str(error))
+
+    def abandon(self) -> None:
+        """End before any worker has begun: what the last run left is as it was."""
+        left = self._store.left
+        self.close(clean=left is None or left.clean)
 
     def _write(self) -> None:
         while (one := self._waiting.get()) is not None:

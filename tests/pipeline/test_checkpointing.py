@@ -119,6 +119,17 @@ def test_what_was_killed_is_not_clean(opened: Callable[..., Desk]) -> None:
     second.close()
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_start_that_failed_leaves_the_last_run_s_end(
+    opened: Callable[..., Desk], clean: bool
+) -> None:
+    opened().close(clean=clean)
+    opened().checkpoints.abandon()
+    left = opened().store.left
+    assert left is not None
+    assert left.clean == clean
+
+
 def test_what_cannot_be_resumed_is_said_and_left(opened: Callable[..., Desk]) -> None:
     first = opened()
     first.store.save(0, b"good", full=True, now=2)
