@@ -106,6 +106,12 @@ class Parts:
         writers = {"flow-records": self.store.alive, "checkpoints": self.checkpoints.alive}
         return [name for name, alive in writers.items() if not alive]
 
+    def abandon(self) -> None:
+        """Close what was never started."""
+        self.checkpoints.abandon()
+        self.store.close()
+        self.outlet.remove()
+
     def close(self, *, clean: bool) -> None:
         """After all threads have ended: files whole, the tap gone if it may not stay."""
         with contextlib.ExitStack() as last:
@@ -149,7 +155,7 @@ def open_parts(
         store = _store(whole, log)
         undo.callback(store.close)
         checkpoints = _checkpoints(whole, store, log)
-        undo.callback(checkpoints.close, clean=False)
+        undo.callback(checkpoints.abandon)
         workers = [
             Datapath(
                 number,
@@ -196,8 +202,9 @@ def _way(
     config: Config, whole: Whole, program: list[Instruction] | None
 ) -> Callable[[int, Kind], Way]:
     capture = _capture(whole)
-    # Of all groups in this network namespace ours must be the only one with this number.
-    fanout = (os.getpid() & 0xFFFF, whole.workers) if whole.workers > 1 else None
+    # Of all groups in this network namespace ours must be the only one with this number: small ones
+    # are what others choose, Suricata 99. `Live` adds the interface's number.
+    fanout = (0x8000 | os.getpid() & 0x3FFF, whole.workers) if whole.workers > 1 else None
     text = engine_json(config, whole)
 
     def opened(fd: int, kind: Kind) -> Way:

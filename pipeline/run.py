@@ -127,7 +127,7 @@ def run(path: str) -> int:
             )
             service = Service(opened, reporter, logs, notifier, pulse, give_up)
         except BaseException:
-            opened.close(clean=False)
+            opened.abandon()
             raise
         return service.run()
     except FAILURES as error:
