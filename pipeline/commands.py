@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -79,6 +80,9 @@ def enrich(asked: Namespace) -> int:
 
 def run(asked: Namespace) -> int:
     """Run `peeltap run`."""
+    if not asked.check:
+        # Until the service can heed them: a hangup would end it, in a way that looks intended.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     from pipeline import run as work
 
     if asked.check:

@@ -101,11 +101,24 @@ class Parts:
             "checkpoint": self.checkpoints.status,
         }
 
-    def close(self, *, clean: bool) -> None:
-        """After all threads have ended: files whole, the tap gone if it may not stay."""
-        self.checkpoints.close(clean=clean)
+    def ended(self) -> list[str]:
+        """Names of the writers' threads that have ended though nobody asked them to."""
+        writers = {"flow-records": self.store.alive, "checkpoints": self.checkpoints.alive}
+        return [name for name, alive in writers.items() if not alive]
+
+    def abandon(self) -> None:
+        """Close what was never started."""
+        self.checkpoints.abandon()
         self.store.close()
         self.outlet.remove()
+
+    def close(self, *, clean: bool) -> None:
+        """After all threads have ended: files whole, the tap gone if it may not stay."""
+        with contextlib.ExitStack() as last:
+            # Each of them, whatever comes of the others.
+            last.callback(self.outlet.remove)
+            last.callback(self.store.close)
+            self.checkpoints.close(clean=clean)
 
 
 def directories(whole: Whole) -> list[Path]:
@@ -142,7 +155,7 @@ def open_parts(
         store = _store(whole, log)
         undo.callback(store.close)
         checkpoints = _checkpoints(whole, store, log)
-        undo.callback(checkpoints.close, clean=False)
+        undo.callback(checkpoints.abandon)
         workers = [
             Datapath(
                 number,
@@ -189,8 +202,9 @@ def _way(
     config: Config, whole: Whole, program: list[Instruction] | None
 ) -> Callable[[int, Kind], Way]:
     capture = _capture(whole)
-    # Of all groups in this network namespace ours must be the only one with this number.
-    fanout = (os.getpid() & 0xFFFF, whole.workers) if whole.workers > 1 else None
+    # Of all groups in this network namespace ours must be the only one with this number: small ones
+    # are what others choose, Suricata 99. `Live` adds the interface's number.
+    fanout = (0x8000 | os.getpid() & 0x3FFF, whole.workers) if whole.workers > 1 else None
     text = engine_json(config, whole)
 
     def opened(fd: int, kind: Kind) -> Way:

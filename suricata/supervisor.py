@@ -150,10 +150,11 @@ class Supervisor:
 
     def _live(self) -> None:
         try:
-            if self._take_place():
-                self._happen(Happening.START)
+            self._take_place()
             while self._wanted():
                 try:
+                    if self._state is State.STOPPED:
+                        self._happen(Happening.START)
                     self._look()
                 except Exception as error:
                     # A full disk, a table of files that is full: the next look may go better.
@@ -164,18 +165,17 @@ class Supervisor:
             self._happen(Happening.STOP)
             self._place.release()
 
-    def _take_place(self) -> bool:
-        """Whether the directory is ours; waits for it until the service stops."""
+    def _take_place(self) -> None:
+        """Returns when the directory is ours, or the service stops."""
         while self._wanted():
             try:
                 self._place.take()
-                return True
+                return
             except BlockingIOError:
                 self._trouble(f"{self._place.directory} is in use by another peeltap")
             except (OSError, LookupError) as error:
                 self._trouble(f"{self._place.directory} cannot be used: {error}")
             self._stopping.wait(_LOOK_SECONDS)
-        return False
 
     def _sleep(self) -> None:
         poll = select.poll()

@@ -78,7 +78,7 @@ def received(status: dict[str, Any]) -> int:
 
 def flat(samples: list[Sample], which: int) -> tuple[bool | None, str]:
     """Whether memory is at the end what it was once warm; None if that was too short a time."""
-    warm = [one for one in samples if one.at >= WARM_SECONDS]
+    warm = [one for one in samples if one.at >= max(WARM_SECONDS, samples[-1].at / 3)]
     if samples[-1].at < 2 * WARM_SECONDS:
         return None, f"{samples[-1].memory[which] / MIB:.0f} MiB; too short to tell"
     part = max(1, len(warm) // 4)

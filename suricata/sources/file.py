@@ -157,6 +157,13 @@ class FileSource:
             linger_seconds=self._linger,
         )
 
+    def look(self) -> None:
+        """See Source: a file that is rotated away is held open."""
+        now = time.monotonic()
+        for one in self._files.values():
+            one.look(now)
+        self._remember()
+
     def commit(self, tokens: Sequence[object]) -> None:
         """See Source."""
         for token in tokens:

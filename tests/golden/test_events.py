@@ -50,15 +50,16 @@ PSH = 0x08
 TCP_FLAGS = ("tcp_flags", "tcp_flags_ts", "tcp_flags_tc")
 
 
-def _normal(event: Event) -> Event:
+def normal(event: Event) -> Event:
+    """An event without what may differ between two recordings of the same conversation."""
     kind = event["event_type"]
-    normal: Event = _without(event, kind)
+    kept: Event = _without(event, kind)
     if event.get("app_proto") == RANDOM_PAYLOAD:
-        normal.pop("payload", None)
+        kept.pop("payload", None)
     for field in TCP_FLAGS:
-        if field in normal.get("tcp", {}):
-            normal["tcp"][field] = int(normal["tcp"][field], 16) & ~PSH
-    return normal
+        if field in kept.get("tcp", {}):
+            kept["tcp"][field] = int(kept["tcp"][field], 16) & ~PSH
+    return kept
 
 
 def _without(value: Any, kind: str, path: str = "") -> Any:
@@ -72,7 +73,7 @@ def _without(value: Any, kind: str, path: str = "") -> Any:
 
 
 def _comparable(events: list[Event]) -> Counter[str]:
-    return Counter(json.dumps(_normal(event), sort_keys=True) for event in events)
+    return Counter(json.dumps(normal(event), sort_keys=True) for event in events)
 
 
 def _directly_recorded() -> list[Truth]:

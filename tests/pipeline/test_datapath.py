@@ -134,6 +134,21 @@ def test_an_output_that_goes_is_opened_again() -> None:
     assert events[1:] == ["vtap0 is gone; opening it again", "vtap0 is up again"]
 
 
+def test_an_output_that_goes_while_the_interface_is_waited_for_is_opened_again() -> None:
+    absent = OSError(errno.ENODEV, "No such device", "br1")
+    dead = OSError(errno.EBADFD, "File descriptor in bad state", "output")
+    stage = Stage(absent, dead, ScriptedWay(), outputs=2)
+    said = stage.play(lambda: stage.table.turns > 1)
+    assert stage.worker.failure is None
+    assert stage.opened == [(7, "tap"), (7, "tap"), (8, "tap")]
+    assert [line["event"] for line in said] == [
+        "br1 is not there; waiting for it",
+        "vtap0 is gone; opening it again",
+        "capturing from br1",
+        "vtap0 is up again",
+    ]
+
+
 def test_an_output_that_cannot_be_opened_is_tried_and_said_seldom() -> None:
     way = ScriptedWay([("up", "up"), ("up", "gone")])
     stage = Stage(way)
