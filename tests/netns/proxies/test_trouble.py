@@ -174,6 +174,34 @@ def test_tproxy_gives_the_attacked_address(chain: Chain, started: Started) -> No
         chain.agent.run(["ip", "rule", "del", "fwmark", "1", "lookup", "100"])
 
 
+def test_ipv6_peers_are_diverted_too(chain: Chain, started: Started) -> None:
+    chain.lab.route(chain.attacker, "2001:db8:198::/64", interface="eth0", via="2001:db8::1")
+    script = chain.directory / "divert6.nft"
+    script.write_text(
+        "table ip6 divert {\n  chain to {\n    type nat hook prerouting priority dstnat;\n"
+        "    ip6 daddr 2001:db8:198::/64 meta l4proto tcp redirect to :7001\n  }\n}\n"
+    )
+    chain.agent.run(["nft", "-f", script])
+    rule = {
+        "agent": "edge",
+        "listen": ["[::]:7001"],
+        "accept": "redirect",
+        "destinations": ["2001:db8:198::/64"],
+        "decoy": "http",
+    }
+    chain.rules(services=(), more=[rule])
+    decoy = {"destination": "2001:db8:198::/64", "decoy": [f"[{DECOY[6]}]:80"]}
+    started(*chain.start_all(gateway2={"more_decoys": [decoy]}))
+    chain.wait_agent(7001)
+    try:
+        curl = ["curl", "-sS", "-m", "10", "--local-port", "43006", "--interface", ATTACKER[6]]
+        seen = chain.attacker.run([*curl, "http://[2001:db8:198::abc]:4711/whom"])
+        assert seen.decode().strip() == f"{ATTACKER[6]} 43006"
+        chain.wait_line("gateway2", destination="[2001:db8:198::abc]:4711", end="closed")
+    finally:
+        chain.agent.run(["nft", "delete", "table", "ip6", "divert"])
+
+
 def test_gateway1_takes_diverted_connections_of_its_own_and_agents_listen_elsewhere(
     chain: Chain, started: Started
 ) -> None:
