@@ -173,7 +173,7 @@ def test_who_may_make_no_tap_gets_a_veth(demo: Demo) -> None:
 @pytest.mark.netns
 @pytest.mark.suricata
 @pytest.mark.parametrize(
-    ("sign", "as_ordinary"), [("haproxy-vm1.cfg", False), ("events.json", True)]
+    ("sign", "as_ordinary"), [("gateway2-vm1.yaml", False), ("events.json", True)]
 )
 def test_ctrl_c_leaves_nothing(demo: Demo, place: Path, sign: str, as_ordinary: bool) -> None:
     """Pressed while it starts, and while the attacks go on."""
