@@ -15,14 +15,14 @@ from tests.netns.trial import Trial, sweep
 from tests.support.live import System
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
     """Where all of it stands."""
     with Lab() as lab:
         yield lab
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def system(lab: Lab) -> System:
     """Attacker, gateways, decoy and br1."""
     return System(lab, Plan())
