@@ -127,7 +127,8 @@ class Datapath:
 
     def join(self, seconds: float) -> bool:
         """Wait for its end; False if it has not come."""
-        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     @property

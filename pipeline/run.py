@@ -64,6 +64,8 @@ DRAIN_SECONDS: Final = 1.0
 TABLE_SECONDS: Final = 30.0
 """A table of a million connections takes its time; it is the one thing worth being late for."""
 
+HURRY_SECONDS: Final = 1.0
+"""For the step that a worker is in when it is told to hurry."""
 
 FAILURES: Final = (*parts.FAILURES, ControlError, PrivilegeError)
 
@@ -371,7 +373,8 @@ class Service:
         clean = not self._failed
         for worker in opened.workers:
             self._await(lambda worker=worker: not worker.alive, TABLE_SECONDS)  # type: ignore[misc]
-            clean = clean and not worker.alive and worker.failure is None
+            # Told to hurry it still ends its step: in the middle of one the interpreter cannot end.
+            clean = worker.join(HURRY_SECONDS) and clean and worker.failure is None
         opened.close(clean=clean and not self._give_up.is_set())
         self._log.info("stopped", seconds=round(time.monotonic() - began, 2))
 

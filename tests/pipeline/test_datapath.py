@@ -87,6 +87,13 @@ def test_packets_move_and_records_leave() -> None:
     assert [line["event"] for line in said] == ["capturing from br1"]
 
 
+def test_one_that_was_never_started_has_ended() -> None:
+    stage = Stage(ScriptedWay())
+    stage.worker.stop()
+    assert stage.worker.join(10)
+    stage.logs.close()
+
+
 def test_an_absent_interface_is_said_once_and_waited_for() -> None:
     absent = OSError(errno.ENODEV, "No such device")
     stage = Stage(absent, absent, absent, ScriptedWay())

@@ -216,11 +216,12 @@ def test_a_hangup_during_the_start_does_not_end_the_program() -> None:
 
 
 @pytest.mark.usefixtures("_impatient")
-def test_a_fault_in_the_main_thread_ends_all_of_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("at", ["relay starts", "check"])
+def test_a_fault_in_the_main_thread_ends_all_of_it(tmp_path: Path, at: str) -> None:
     def fault() -> None:
         raise RuntimeError("a fault")
 
-    house = House(tmp_path, {"check": fault})
+    house = House(tmp_path, {at: fault})
     assert house.run() == 1
     assert house.asked[-3:] == ["suricata stops", "relay stops", "closed"]
     [failed] = [line for line in house.log() if line["level"] == "error"]
