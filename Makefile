@@ -11,7 +11,7 @@ PYTEST_WORKERS ?= 2
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 
-.PHONY: help setup demo check test test-rust fuzz test-python bench bench-setup coverage fixtures clean
+.PHONY: help setup demo check test test-rust fuzz test-python bench bench-live bench-proxy bench-setup soak agent coverage fixtures clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -19,7 +19,7 @@ help: ## says what there is
 setup: ## makes .venv, builds the extension, installs what the tests need (as root)
 	@scripts/setup.sh test
 
-demo: ## a capture of real attacks: what Suricata reports without and with peeltap
+demo: ## the whole system, attacked: what Suricata says without and with peeltap
 	@scripts/setup.sh demo
 	@peeltap demo
 
@@ -56,6 +56,21 @@ bench-setup: ## 200 segments and 50,000 addresses with ports, beside a shell scr
 bench: ## measures peeltap beside cp, editcap, tcprewrite, dpkt and scapy
 	@scripts/setup.sh bench
 	@python -m bench
+
+bench-live: ## measures the live service, as root; QUICK=1 for two minutes
+	@scripts/setup.sh test
+	@python -m bench.live $(if $(QUICK),--quick)
+
+soak: ## ten minutes of the live service, as root; SOAK_SECONDS=60 for less
+	@scripts/setup.sh test
+	@python -m bench.live.soak
+
+bench-proxy: ## measures the proxies beside HAProxy doing the same hop
+	@scripts/setup.sh bench
+	@python -m bench.proxy
+
+agent: ## builds build/peeltap-agent.pyz: the agent as one file, for any Python 3.9 or later
+	@python3 scripts/make_agent.py
 
 coverage: ## lines and branches of Python, lines of Rust, into coverage/
 	@scripts/setup.sh test

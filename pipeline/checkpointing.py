@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from pipeline.logs import Logger
+from reassembly.checkpoint import LastRun
 
 SLOTS: Final = 16_384
 """Of the table a piece; with a million connections in it about two milliseconds."""
@@ -44,6 +45,10 @@ class Store(Protocol):
     @property
     def is_shared(self) -> bool:
         """Whether other workers than these wrote what is there."""
+
+    @property
+    def left(self) -> LastRun | None:
+        """How the run before this one ended."""
 
     def load(self, worker: int) -> Iterator[bytes]:
         """What a worker resumes from, the newest first."""
@@ -101,7 +106,14 @@ class Checkpoints:
 
     def load(self, worker: int) -> tuple[Iterator[bytes], bool]:
         """What an earlier run knew, the newest first, and whether it is other workers' as well."""
-        return self._store.load(worker), self._store.is_shared
+        return self._loaded(worker), self._store.is_shared
+
+    def _loaded(self, worker: int) -> Iterator[bytes]:
+        try:
+            yield from self._store.load(worker)
+        except self._failure as error:
+            # Packets matter more than what an earlier run knew of some of them.
+            self.warn("connections of an earlier run cannot be read", reason=str(error))
 
     def wants_full(self, worker: int) -> bool:
         """Whether the next one should be whole."""
@@ -132,6 +144,11 @@ class Checkpoints:
             "trouble": self._trouble,
         }
 
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread runs."""
+        return self._thread.is_alive()
+
     def close(self, *, clean: bool) -> None:
         """End the writer and the store; `clean`: all workers' last checkpoints were taken."""
         self._waiting.put(None)
@@ -143,6 +160,11 @@ class Checkpoints:
             self._store.close(clean_at=time.time_ns() if clean else None)
         except self._failure as error:
             self._log.warning(str(error))
+
+    def abandon(self) -> None:
+        """End before any worker has begun: what the last run left is as it was."""
+        left = self._store.left
+        self.close(clean=left is None or left.clean)
 
     def _write(self) -> None:
         while (one := self._waiting.get()) is not None:

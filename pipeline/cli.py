@@ -120,8 +120,12 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
 
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
-    add("--keep", metavar="DIR", help="keep captures, flow records and events in this directory")
-    add("--json", action="store_true", help="print the comparison as one JSON object")
+    add("--hold", action="store_true", help="keep the system up afterwards, for looking around")
+    add("--pcap", metavar="DIR", help="record br1 and vtap0 into this directory")
+    add("--seconds", type=_seconds, metavar="N", help="how long the attacks go on (default: 30)")
+    add("--offline", action="store_true", help="recorded attacks, without namespaces")
+    add("--keep", metavar="DIR", help="keep the files of the demo in this directory")
+    add("--json", action="store_true", help="print the outcome as one JSON object")
 
 
 def _doctor_options(parser: argparse.ArgumentParser) -> None:
@@ -198,6 +202,17 @@ def _topology_options(parser: argparse.ArgumentParser) -> None:
         metavar="DIR",
         default="/var/lib/peeltap/setup",
         help="where the journals are (default: /var/lib/peeltap/setup)",
+    )
+
+
+def _proxy_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("-c", "--config", required=True, metavar="FILE", help="its file")
+    add("--check", action="store_true", help="check the file, and those that it names, and end")
+    add(
+        "--print-haproxy",
+        action="store_true",
+        help="print HAProxy's configuration for the same hop, and end",
     )
 
 
@@ -339,9 +354,32 @@ A file before it is applied, + what would be made, ~ changed, - removed:
 """,
     ),
     "demo": (
-        "Show what Suricata reports on recorded attacks, without and with Peeltap.",
+        "Show the whole system under attack: what Suricata says without and with Peeltap.",
         _demo_options,
-        "Runs the installed Suricata twice on the same recordings. Needs no root.\n",
+        """\
+Machines, proxies, decoys, attackers and two Suricatas, in namespaces of their
+own: needs no root, changes nothing on this machine, and ends without a trace.
+Where namespaces are forbidden, recorded attacks are shown instead.
+
+For looking around afterwards, and for a look at the packets:
+
+  peeltap demo --hold
+  peeltap demo --pcap recordings
+""",
+    ),
+    "agent": (
+        "Accept peers where decoys are advertised, and bring them to gateway1 with a header.",
+        _proxy_options,
+        "  peeltap agent --config agent.json\n",
+    ),
+    "gateway": (
+        "Be gateway1, gateway2 or both: the two ends of the leg that carries headers.",
+        _proxy_options,
+        """\
+  peeltap gateway --config gateway.yaml
+
+SIGHUP reads the rules anew, SIGTERM lets open connections end first.
+""",
     ),
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -79,6 +80,9 @@ def enrich(asked: Namespace) -> int:
 
 def run(asked: Namespace) -> int:
     """Run `peeltap run`."""
+    if not asked.check:
+        # Until the service can heed them: a hangup would end it, in a way that looks intended.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
     from pipeline import run as work
 
     if asked.check:
@@ -107,17 +111,45 @@ def status(asked: Namespace) -> int:
 
 def demo(asked: Namespace) -> int:
     """Run `peeltap demo`."""
-    from pipeline import demo as work
+    from pipeline.errors import RunError, UsageError
+
+    wishes = {"--hold": asked.hold, "--pcap": asked.pcap, "--seconds": asked.seconds}
+    given = [name for name, value in wishes.items() if value]
+    if asked.offline:
+        if given:
+            raise UsageError(f"{given[0]} is of the live demo, which --offline leaves out")
+        return _demo_offline(asked)
+    from pipeline.demo import live
+
+    request = live.Request(
+        seconds=asked.seconds or live.SECONDS,
+        hold=asked.hold,
+        pcap=Path(asked.pcap) if asked.pcap else None,
+        directory=Path(asked.keep) if asked.keep else None,
+        json=asked.json,
+    )
+    reason = live.why_not(request)
+    if reason is None:
+        return live.show(request)
+    if given:
+        raise RunError(f"the live demo cannot be shown here: {reason}")
+    say(f"the live demo cannot be shown here: {reason}")
+    say("so these are recorded attacks instead (peeltap demo --offline)")
+    return _demo_offline(asked)
+
+
+def _demo_offline(asked: Namespace) -> int:
+    from pipeline.demo import offline
     from pipeline.progress import progress
 
     with progress(quiet=False) as shown:
-        compared = work.compare(Path(asked.keep) if asked.keep else None, shown)
+        compared = offline.compare(Path(asked.keep) if asked.keep else None, shown)
     if asked.json:
         print_json(compared.as_dict(), sys.stdout)
     else:
         from rich.console import Console
 
-        from pipeline.demo_view import render
+        from pipeline.demo.offline_view import render
 
         render(compared, Console())
     return 0
@@ -185,6 +217,43 @@ def topology(asked: Namespace) -> int:
         Path(asked.out).write_text(told)
     except OSError as error:
         raise RunError(f"{asked.out}: cannot be written: {error.strerror}") from error
+    return 0
+
+
+def agent(asked: Namespace) -> int:
+    """Run `peeltap agent`."""
+    from diversion.agent import print_haproxy, service
+    from diversion.proxy.haproxy import NoHAProxyError
+    from pipeline import proxies
+    from pipeline.errors import RunError
+
+    config = proxies.load_agent(asked.config)
+    if asked.print_haproxy:
+        try:
+            sys.stdout.write(print_haproxy.render(config))
+        except NoHAProxyError as error:
+            raise RunError(str(error)) from None
+        return 0
+    return 0 if asked.check else service.run(config)
+
+
+def gateway(asked: Namespace) -> int:
+    """Run `peeltap gateway`."""
+    from diversion.gateway import print_haproxy, service
+    from diversion.proxy.haproxy import NoHAProxyError
+    from pipeline import proxies
+    from pipeline.errors import RunError
+
+    settings = proxies.load_gateway(asked.config)
+    one = settings.gateway1
+    rules = None if one is None else proxies.load_rules(Path(one.rules))
+    try:
+        if asked.print_haproxy:
+            sys.stdout.write(print_haproxy.render(settings, rules))
+        elif not asked.check:
+            service.run(settings, proxies.load_rules)
+    except (NoHAProxyError, service.ServiceError) as error:
+        raise RunError(str(error)) from None
     return 0
 
 

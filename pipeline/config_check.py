@@ -61,7 +61,28 @@ def check(data: dict[str, Any], *, live: bool = False) -> Whole | list[tuple[Pat
         whole = Whole.model_validate(data)
     except ValidationError as error:
         return absent + list(_explain(error, data))
-    return absent or whole
+    return absent or (list(_together(whole)) if live else []) or whole
+
+
+def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
+    """What only shows when the packages' sections are seen together."""
+    if whole.suricata.run_as is not None:
+        yield (
+            ("suricata", "run_as"),
+            "live, Suricata runs as the service does, which has given up changing users; set the"
+            " key run_as of the whole file instead",
+        )
+    if whole.suricata.keep_running and whole.tap.interface is None and not whole.tap.persistent:
+        yield (
+            ("suricata", "keep_running"),
+            "Suricata cannot go on without its tap; set tap: {persistent: true}, or take this out",
+        )
+    if whole.capture is not None and whole.capture.interface == whole.tap.device:
+        yield (
+            ("tap",),
+            f"{whole.tap.device} is the interface that is captured; packets written to it would be"
+            " captured again; name another one",
+        )
 
 
 _M = TypeVar("_M", bound=BaseModel)
@@ -145,8 +166,6 @@ def _words(item: Any, root: type[BaseModel] = Whole) -> str:
             return f"is empty; at least {context['min_length']} needed"
         case "string_too_short":
             return "is empty"
-        case "path_type":
-            return f"must be the name of a file, not {kind_of(value)}"
         case "string_type":
             quote = f'; put it in quotes: "{value}"' if isinstance(value, int | float) else ""
             return f"must be text, not {kind_of(value)}{quote}"

@@ -120,6 +120,9 @@ class ControlServer:
         )
 
     def _serve(self, client: _Client, events: int) -> None:
+        if client.socket not in self._clients:
+            # It had to make room in the same turn of the loop, after the loop saw it ready.
+            return
         try:
             if events & selectors.EVENT_READ and not self._read(client):
                 self._end(client)

@@ -28,6 +28,9 @@ RETRY_SECONDS: Final = 0.5
 # What an interface that is not there, or is just going, answers.
 _ABSENT: Final = (errno.ENODEV, errno.ENXIO, errno.ENETDOWN)
 
+# What `Live` calls the descriptor that it is given, where an error names it.
+_OUTPUT: Final = "output"
+
 Condition = Literal["up", "down", "gone"]
 
 
@@ -108,7 +111,8 @@ class Datapath:
         self.moved = threading.Event()
         """Set when the last packet has left."""
         self.failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name=self.name)
+        # Not waited for by the interpreter: who owns it does, and for no longer than it wants.
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
 
     def start(self) -> None:
         """Begin; returns at once."""
@@ -123,7 +127,8 @@ class Datapath:
 
     def join(self, seconds: float) -> bool:
         """Wait for its end; False if it has not come."""
-        self._thread.join(seconds)
+        if self._thread.is_alive():
+            self._thread.join(seconds)
         return not self._thread.is_alive()
 
     @property
@@ -165,6 +170,9 @@ class Datapath:
         try:
             way = self._open_way(place.fd, place.kind)
         except OSError as error:
+            if error.filename == _OUTPUT != self._interface:
+                self._lose_output(place.generation, error)
+                return
             if error.errno not in _ABSENT:
                 raise
             if self._absent_since is None:
@@ -182,6 +190,19 @@ class Datapath:
         self._log.info(f"capturing from {self._interface}", interface=self._interface)
         self._absent_since = None
 
+    def _lose_output(self, generation: int, error: OSError) -> None:
+        """The output went before there was a way to it."""
+        if self._output != "gone":
+            self._output = "gone"
+            self._log.warning(f"{self._outlet.name} is gone; opening it again")
+        if self._outlet.renew(self.number, generation) is None:
+            self._log.warning(
+                f"{self._outlet.name} cannot be opened",
+                limit="output",
+                reason=self._outlet.error or error.strerror,
+            )
+        self._stop.wait(RETRY_SECONDS)
+
     def _turn(self, way: Way, now: float) -> None:
         way.step(STEP_MS)
         self._take(way)
@@ -198,8 +219,16 @@ class Datapath:
     def _see_capture(self, way: Way, seen: Condition, now: float) -> None:
         if seen == "gone" and now - self._tried >= RETRY_SECONDS:
             self._tried = now
-            if way.reopen():
-                seen, _ = way.state()
+            try:
+                if way.reopen():
+                    seen, _ = way.state()
+            except OSError as error:
+                # It was captured from before, so it can be again; ending would lose what we know.
+                self._log.warning(
+                    f"{self._interface} cannot be opened again yet",
+                    limit="capture",
+                    reason=error.strerror or str(error),
+                )
         if seen != self._capture:
             self._capture = seen
             if seen == "up":
@@ -234,8 +263,14 @@ class Datapath:
                 reason=self._outlet.error,
             )
             return
-        way.set_output(place.fd, place.kind)
         self._generation = place.generation
+        try:
+            way.set_output(place.fd, place.kind)
+        except OSError as error:
+            # Gone again already; the next turn opens the next one.
+            self._log.warning(
+                f"{name} cannot be used yet", limit="output", reason=error.strerror or str(error)
+            )
 
     def _finish(self, way: Way) -> None:
         # A block of the ring that is not full yet comes with its timeout.

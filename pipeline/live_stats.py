@@ -1,9 +1,11 @@
-"""Numbers of the running service put together: workers' counters added up, counters made rates."""
+"""Numbers of the running service put together: added up, made rates, remembered."""
 
 from __future__ import annotations
 
+import threading
+import time
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 WINDOW_SECONDS: Final = 10.0
@@ -61,3 +63,39 @@ class Rates:
 
 def _growth(before: int, after: int) -> int:
     return after if after < before else after - before
+
+
+class Remembered:
+    """The last answer of something that may take its time: whoever asks never waits for it.
+
+    `ask` is called in a thread of its own when the answer is wanted and older than `seconds`; until
+    the first one is there, it is `first`.
+    """
+
+    def __init__(
+        self, ask: Callable[[], dict[str, Any]], first: dict[str, Any], seconds: float = 5.0
+    ) -> None:
+        self._ask = ask
+        self._answer = first
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self._asking = False
+        self._asked = float("-inf")
+
+    def __call__(self) -> dict[str, Any]:
+        """The answer as far as it is known."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._asking and now - self._asked >= self._seconds:
+                self._asking, self._asked = True, now
+                threading.Thread(target=self._renew, name="remember", daemon=True).start()
+            return self._answer
+
+    def _renew(self) -> None:
+        try:
+            answer = self._ask()
+            with self._lock:
+                self._answer = answer
+        finally:
+            with self._lock:
+                self._asking = False

@@ -185,6 +185,7 @@ class Logs:
         )
         self._bridge = _Bridge(self.log)
         logging.getLogger().addHandler(self._bridge)
+        self._hook_before, threading.excepthook = threading.excepthook, self._thread_failed
 
     @property
     def lost(self) -> int:
@@ -196,7 +197,12 @@ class Logs:
         for kind, count in self._limit.take_overdue():
             self.log.warning("more lines of this kind were suppressed", kind=kind, suppressed=count)
 
+    def _thread_failed(self, failure: threading.ExceptHookArgs) -> None:
+        name = failure.thread.name if failure.thread is not None else None
+        self.log.error("a thread has failed", thread=name, exc_info=failure.exc_value)
+
     def close(self) -> None:
         """Write what is still to be written."""
+        threading.excepthook = self._hook_before
         logging.getLogger().removeHandler(self._bridge)
         self._writer.close()

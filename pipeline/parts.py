@@ -26,6 +26,7 @@ from pipeline.checkpointing import Checkpoints
 from pipeline.config import Config
 from pipeline.config_check import Whole
 from pipeline.datapath import Datapath, Way
+from pipeline.live_stats import Remembered
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
 from pipeline.outlet import Kind, Opened, Outlet
@@ -81,6 +82,10 @@ class Parts:
         self.store = store
         self.checkpoints = checkpoints
         self._suricata_stats = suricata_stats
+        self._suricata_status: Callable[[], dict[str, Any]] = suricata.status
+        if isinstance(suricata, External):
+            # It is asked over a socket, and may be slow to answer.
+            self._suricata_status = Remembered(suricata.status, {"state": "external"})
 
     @property
     def interface(self) -> str:
@@ -90,17 +95,30 @@ class Parts:
     def reports(self) -> dict[str, Callable[[], dict[str, Any]]]:
         """What there is to report of, besides packets."""
         return {
-            "suricata": lambda: {**self.suricata.status(), "stats": self._suricata_stats.copy()},
+            "suricata": lambda: {**self._suricata_status(), "stats": self._suricata_stats.copy()},
             "events": self.relay.status,
             "store": self.store.stats,
             "checkpoint": self.checkpoints.status,
         }
 
-    def close(self, *, clean: bool) -> None:
-        """After all threads have ended: files whole, the tap gone if it may not stay."""
-        self.checkpoints.close(clean=clean)
+    def ended(self) -> list[str]:
+        """Names of the writers' threads that have ended though nobody asked them to."""
+        writers = {"flow-records": self.store.alive, "checkpoints": self.checkpoints.alive}
+        return [name for name, alive in writers.items() if not alive]
+
+    def abandon(self) -> None:
+        """Close what was never started."""
+        self.checkpoints.abandon()
         self.store.close()
         self.outlet.remove()
+
+    def close(self, *, clean: bool) -> None:
+        """After all threads have ended: files whole, the tap gone if it may not stay."""
+        with contextlib.ExitStack() as last:
+            # Each of them, whatever comes of the others.
+            last.callback(self.outlet.remove)
+            last.callback(self.store.close)
+            self.checkpoints.close(clean=clean)
 
 
 def directories(whole: Whole) -> list[Path]:
@@ -137,7 +155,7 @@ def open_parts(
         store = _store(whole, log)
         undo.callback(store.close)
         checkpoints = _checkpoints(whole, store, log)
-        undo.callback(checkpoints.close, clean=False)
+        undo.callback(checkpoints.abandon)
         workers = [
             Datapath(
                 number,
@@ -184,8 +202,9 @@ def _way(
     config: Config, whole: Whole, program: list[Instruction] | None
 ) -> Callable[[int, Kind], Way]:
     capture = _capture(whole)
-    # Of all groups in this network namespace ours must be the only one with this number.
-    fanout = (os.getpid() & 0xFFFF, whole.workers) if whole.workers > 1 else None
+    # Of all groups in this network namespace ours must be the only one with this number: small ones
+    # are what others choose, Suricata 99. `Live` adds the interface's number.
+    fanout = (0x8000 | os.getpid() & 0x3FFF, whole.workers) if whole.workers > 1 else None
     text = engine_json(config, whole)
 
     def opened(fd: int, kind: Kind) -> Way:

@@ -64,38 +64,53 @@ DRAIN_SECONDS: Final = 1.0
 TABLE_SECONDS: Final = 30.0
 """A table of a million connections takes its time; it is the one thing worth being late for."""
 
+HURRY_SECONDS: Final = 1.0
+"""For the step that a worker is in when it is told to hurry."""
 
 FAILURES: Final = (*parts.FAILURES, ControlError, PrivilegeError)
 
 
-def check(path: str) -> tuple[Config, Whole]:
-    """Check the configuration at `path` and what it names, as far as that can be seen from here.
+def check(path: str) -> None:
+    """Check the configuration at `path` and all that it names.
 
-    Raises ConfigError, or RunError for a rule, a filter or a program that it names.
+    Raises ConfigError, or RunError for a filter, a user, a program or a file that it names.
+    """
+    config, _ = _checked(path)
+    if config.suricata.external is not None:
+        return
+    try:
+        process.find(config.suricata.binary)
+        for file in (config.suricata.base, *config.suricata.rules):
+            file.open("rb").close()
+    except OSError as error:
+        raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
+    except process.SuricataError as error:
+        raise RunError(f"{path}: {error}") from error
+
+
+def _checked(path: str) -> tuple[Config, Whole]:
+    """The configuration, without which nothing runs.
+
+    What Suricata needs is no part of it: packets are captured and remembered also while its rules
+    or its program are being replaced, and its supervisor says what is missing.
     """
     config, whole = load_live(path)
     try:
         if whole.capture is not None and whole.capture.filter is not None:
             compile_filter(whole.capture.filter)
         peeltap_core.Engine(parts.engine_json(config, whole))
-        if config.suricata.external is None:
-            process.find(config.suricata.binary)
-            for file in (config.suricata.base, *config.suricata.rules):
-                file.open("rb").close()
         if whole.run_as is not None:
             User.find(whole.run_as)
     except FilterError as error:
         raise RunError(f"{path}: capture.filter: {error}") from error
-    except OSError as error:
-        raise RunError(f"{path}: {error.filename} cannot be read: {error.strerror}") from error
-    except FAILURES as error:
+    except PrivilegeError as error:
         raise RunError(f"{path}: {error}") from error
     return config, whole
 
 
 def run(path: str) -> int:
     """Be the service until told to stop; give the exit code. Raises PeeltapError."""
-    config, whole = check(path)
+    config, whole = _checked(path)
     notifier = Notifier.from_environment()
     logs = Logs(whole.log.level, whole.log.format)
     try:
@@ -114,7 +129,7 @@ def run(path: str) -> int:
             )
             service = Service(opened, reporter, logs, notifier, pulse, give_up)
         except BaseException:
-            opened.close(clean=False)
+            opened.abandon()
             raise
         return service.run()
     except FAILURES as error:
@@ -192,10 +207,15 @@ class Service:
         """Start everything, stay until told to stop or a part fails; give the exit code."""
         with self._signals():
             try:
-                self._start()
-                while self._stop_asked is None and not self._failed:
-                    self._wait(TICK_SECONDS)
-                    self._tick(time.monotonic())
+                try:
+                    self._start()
+                    while self._stop_asked is None and not self._failed:
+                        self._wait(TICK_SECONDS)
+                        self._tick(time.monotonic())
+                except Exception:
+                    # A fault of ours: the threads must not go on without the one that watches them.
+                    self._log.exception("the main thread has failed; the service ends")
+                    self._failed = True
                 self._stop()
             finally:
                 self._control.close()
@@ -244,6 +264,8 @@ class Service:
         for worker in self._parts.workers:
             if not worker.alive:
                 self._fail(f"{worker.name} has ended", worker.failure)
+        for name in self._parts.ended():
+            self._fail(f"{name} has ended", None)
         self._watch(now)
 
     def _watch(self, now: float) -> None:
@@ -269,12 +291,13 @@ class Service:
         self._complaints = self._reporter.complaints = complaints
 
     def _reload(self) -> None:
-        opened = self._parts
-        opened.relay.reopen()
-        if self._reload_asked:
-            opened.suricata.reload_rules("asked for")
-        self._log.info("sinks are opened anew", rules=self._reload_asked)
-        self._reload_asked = self._reopen_asked = False
+        # Forgotten first: who asks from here on has renamed a file that we may have opened already.
+        rules, self._reload_asked = self._reload_asked, False
+        self._reopen_asked = False
+        self._parts.relay.reopen()
+        if rules:
+            self._parts.suricata.reload_rules("asked for")
+        self._log.info("sinks are opened anew", rules=rules)
 
     def _fail(self, what: str, error: BaseException | None) -> None:
         if not self._failed:
@@ -317,6 +340,8 @@ class Service:
         self._selector.register(reader, selectors.EVENT_READ, drain)
         before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
         previous = {number: signal.signal(number, one) for number, one in handlers.items()}
+        # Those that came while everything was opened waited for this (`commands.run`).
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, handlers)
         try:
             yield
         finally:
@@ -348,7 +373,8 @@ class Service:
         clean = not self._failed
         for worker in opened.workers:
             self._await(lambda worker=worker: not worker.alive, TABLE_SECONDS)  # type: ignore[misc]
-            clean = clean and not worker.alive and worker.failure is None
+            # Told to hurry it still ends its step: in the middle of one the interpreter cannot end.
+            clean = worker.join(HURRY_SECONDS) and clean and worker.failure is None
         opened.close(clean=clean and not self._give_up.is_set())
         self._log.info("stopped", seconds=round(time.monotonic() - began, 2))
 

@@ -9,5 +9,6 @@ capture_filter  `--filter`, compiled by libpcap
 
 records         flow records: the engine's JSON lines, checked
 store           finds the connection of an event, in memory or in SQLite
+aside           what becomes of a file that is damaged
 live_store      both together for a service: one thread adds, another asks
 """

@@ -25,11 +25,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from .aside import move_aside
 from .store import StoreError
 
 SCHEMA_VERSION: Final = 1
@@ -190,19 +190,8 @@ class CheckpointStore:
         )
 
     def _move_aside(self, why: str, now: int) -> str:
-        stamp = datetime.fromtimestamp(now / 1e9, UTC).strftime("%Y%m%dT%H%M%S")
-        target = self._path.with_name(f"{self._path.name}.bad-{stamp}")
-        number = 1
-        while target.exists():
-            number += 1
-            target = target.with_name(f"{self._path.name}.bad-{stamp}-{number}")
         try:
-            self._path.rename(target)
-            for suffix in ("-wal", "-shm"):
-                # What belongs to the old file must not be read into the new one.
-                beside = self._path.with_name(self._path.name + suffix)
-                if beside.exists():
-                    beside.rename(target.with_name(target.name + suffix))
+            target = move_aside(self._path, now)
         except OSError as error:
             raise StoreError(
                 f"{self._path} cannot be used ({why}) and cannot be moved aside"

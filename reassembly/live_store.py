@@ -21,9 +21,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from .aside import move_aside
 from .records import FlowRecord, Garbage, RecordError, parse_record
 from .store import (
     MAX_RECORDS,
+    DamagedError,
     Match,
     MemoryStore,
     SqliteStore,
@@ -59,7 +61,8 @@ class LiveStore:
     """Flow records of a running service, in the SQLite file `path`.
 
     `add_lines` may be called by any thread, `lookup` by one. `say` takes a level of `logging` and
-    a sentence. Raises StoreError for a file that cannot be used.
+    a sentence. A damaged file is moved aside and said; for one of something else, or of a newer
+    program, StoreError is raised.
     """
 
     def __init__(
@@ -73,9 +76,7 @@ class LiveStore:
     ) -> None:
         self._path = Path(path)
         self._say = say
-        self._store = SqliteStore(
-            self._path, max_records=max_records, retention_seconds=retention_seconds
-        )
+        self._store = self._open(max_records, retention_seconds)
         self._before = len(self._store)
         self._reader = SqliteStore(self._path, busy_seconds=0.5)
         # Guards memory and the answers kept from the file.
@@ -108,6 +109,24 @@ class LiveStore:
         self._writer = threading.Thread(target=self._write, name="flow-records", daemon=True)
         self._writer.start()
 
+    def _open(self, max_records: int, retention_seconds: float) -> SqliteStore:
+        """The file's store; of a damaged one what was in it is missed, but not the next events."""
+        try:
+            return SqliteStore(
+                self._path, max_records=max_records, retention_seconds=retention_seconds
+            )
+        except DamagedError as error:
+            try:
+                aside = move_aside(self._path, time.time_ns())
+            except OSError:
+                raise error from None
+            self._say(
+                logging.WARNING,
+                f"{self._path} is damaged: it is now {aside.name}, and events of connections that"
+                " ended before this start are not corrected",
+            )
+        return SqliteStore(self._path, max_records=max_records, retention_seconds=retention_seconds)
+
     # The datapath's side.
 
     def add_lines(self, lines: bytes) -> None:
@@ -138,6 +157,11 @@ class LiveStore:
                 ),
                 timeout,
             )
+
+    @property
+    def alive(self) -> bool:
+        """Whether the writer's thread runs."""
+        return self._writer.is_alive()
 
     def close(self) -> None:
         """Write what is queued, then close; nobody looks anything up any more."""

@@ -49,6 +49,10 @@ class StoreError(Exception):
     """A store's file cannot be used; the text is one sentence that names the file."""
 
 
+class DamagedError(StoreError):
+    """What is in the file is no flow store, or no whole one."""
+
+
 class Match(NamedTuple):
     """The connection that an event belongs to.
 
@@ -445,7 +449,7 @@ class SqliteStore:
                 ) from error
             raise StoreError(f"{self._path} cannot be used as a flow store: {error}") from error
         except sqlite3.DatabaseError as error:
-            raise StoreError(
+            raise DamagedError(
                 f"{self._path} is damaged or not a flow store ({error}): move it away,"
                 " a new one is made"
             ) from error

@@ -30,7 +30,15 @@ needs() {
 	TABLE
     demo) cat <<-'TABLE' ;;
 		suricata_7      suricata        the demo, replay with Suricata, the golden tests
-		ip              iproute2        the recordings and their tests
+		haproxy         haproxy         the live demo
+		nginx           nginx-light     the live demo
+		sshd            openssh-server  the live demo
+		ssh             openssh-client  the live demo
+		curl            curl            the live demo
+		nc_openbsd      netcat-openbsd  the live demo
+		openssl         openssl         the live demo
+		nsenter         util-linux      the live demo
+		ip              iproute2        looking around in the live demo
 	TABLE
     test) cat <<-'TABLE' ;;
 		suricata_7      suricata        the demo, replay with Suricata, the golden tests
@@ -52,6 +60,8 @@ needs() {
 		editcap         tshark          the golden tests
 		c++             g++             the fuzz targets
 		pcap_library    libpcap0.8      replay --filter
+		nft             nftables        the proxies' tests
+		iptables        iptables        the proxies' tests
 		shellcheck      shellcheck      the check of the shell scripts
 		systemd-analyze systemd         the check of the unit
 		setpriv         util-linux      the tests of privileges
@@ -62,6 +72,9 @@ needs() {
 		editcap         tshark          the comparison with editcap
 		jq              jq              the comparison of EVE correction
 		valgrind        valgrind        instructions per packet
+		ab              apache2-utils   the comparison of the proxies with HAProxy
+		haproxy         haproxy         the comparison of the proxies with HAProxy
+		nginx           nginx-light     the comparison of the proxies with HAProxy
 	TABLE
     *) fail "unknown group '$1'; groups are build, demo, test, bench" ;;
     esac

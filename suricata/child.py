@@ -116,13 +116,17 @@ def find(config: Path, proc: Path = Path("/proc")) -> Iterator[tuple[Child, str]
     """Each running Suricata with the configuration at `config`, and the digest that it carries.
 
     Looked for in /proc, because a peeltap that was killed may have had no time to note a process
-    id, and a noted one may be somebody else's by now.
+    id, and a noted one may be somebody else's by now. Anybody may write a command line: only ours,
+    root's and the directory's owner's count.
     """
+    owners = {0, os.geteuid()}
+    with contextlib.suppress(OSError):
+        owners.add(config.parent.stat().st_uid)
     for entry in proc.iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         before = _command_line(entry)
-        if _digest(before, config) is None:
+        if _digest(before, config) is None or _owner(entry) not in owners:
             continue
         try:
             pidfd = os.pidfd_open(int(entry.name))
@@ -142,6 +146,17 @@ def _named(pidfd: int) -> str | None:
     for line in Path(f"/proc/self/fdinfo/{pidfd}").read_text().splitlines():
         if line.startswith("Pid:"):
             return line.split()[1]
+    return None
+
+
+def _owner(entry: Path) -> int | None:
+    """The real user of a process; the entry's own may be root's for anybody's (proc(5))."""
+    try:
+        for line in (entry / "status").read_text(errors="replace").splitlines():
+            if line.startswith("Uid:"):
+                return int(line.split()[1])
+    except (OSError, ValueError, IndexError):
+        pass
     return None
 
 

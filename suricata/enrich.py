@@ -333,6 +333,9 @@ class Enricher:
         if not (
             type(src_ip) is str
             and type(dest_ip) is str
+            # Half a surrogate pair, which only the lenient parser reads, is no text for a file.
+            and src_ip.isascii()
+            and dest_ip.isascii()
             and type(src_port) is int
             and type(dest_port) is int
             and 0 <= src_port <= 0xFFFF

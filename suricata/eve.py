@@ -147,10 +147,13 @@ def _parse_time(text: str) -> int | None:
     if moment.tzinfo is None:
         return None
     since = moment - _EPOCH
-    return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    at = (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1000
+    # Beyond it (in 2116) stores of flow records take a time for the end of all times.
+    return at if -_FAR <= at <= _FAR else None
 
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_FAR: Final = 1 << 62
 
 
 def flow_start(event: Event) -> object:

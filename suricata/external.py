@@ -79,6 +79,7 @@ class External:
             "uptime": None,
             "errors": 0,
             "last_error": self._last_error,
+            "disk_full": False,
             "rules": {"loaded": None, "failed": None, "from": "operator", "refused": []},
         }
         socket = self._settings.command_socket

@@ -19,6 +19,7 @@ Kind = Literal[
     "rules_loaded",
     "rules_refused",
     "turned_over",
+    "disk_full",
     "trouble",
 ]
 

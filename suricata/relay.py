@@ -14,6 +14,7 @@ a sink is a state that is told in `status`, said once in a while, and tried agai
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -158,9 +159,12 @@ class Relay:
             self._each_sink(lambda sink: sink.reopen())
         self._each_sink(lambda sink: sink.pump())
         if self._flush_failed or not all(sink.has_room for sink in self._sinks):
+            with contextlib.suppress(SourceError, OSError):
+                # Whoever rotates the source does not wait for the sink.
+                self._source.look()
             self._commit(now)
             self._take_snapshot(now)
-            stop.wait(min(self._pause, timeout) if stop.is_set() else self._pause)
+            _rest(stop, self._pause)
             self._pause = min(self._pause * 2, _PAUSE_MOST_SECONDS)
             return True
         self._pause = _PAUSE_FIRST_SECONDS
@@ -193,7 +197,7 @@ class Relay:
 
     def _read(self, stop: threading.Event, now: float, timeout: float) -> Batch | None:
         if now < self._retry_at:
-            stop.wait(min(timeout, self._retry_at - now))
+            _rest(stop, min(timeout, self._retry_at - now))
             return None
         try:
             batch = self._source.read(self._read_bytes, timeout)
@@ -321,6 +325,14 @@ class Relay:
             "source": source,
             "sinks": {sink.name: sink.status() for sink in self._sinks},
         }
+
+
+def _rest(stop: threading.Event, seconds: float) -> None:
+    """Wait, for less if we are to stop; while the last is drained there is nobody to wait for."""
+    if stop.is_set():
+        time.sleep(min(seconds, _IDLE_SECONDS))
+    else:
+        stop.wait(seconds)
 
 
 def _stats_event(line: bytes) -> dict[str, Any] | None:

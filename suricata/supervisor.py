@@ -93,6 +93,7 @@ class Supervisor:
             "uptime": None,
             "errors": 0,
             "last_error": None,
+            "disk_full": False,
         }
 
     # --- What others ask -------------------------------------------------------------------------
@@ -149,10 +150,11 @@ class Supervisor:
 
     def _live(self) -> None:
         try:
-            if self._take_place():
-                self._happen(Happening.START)
+            self._take_place()
             while self._wanted():
                 try:
+                    if self._state is State.STOPPED:
+                        self._happen(Happening.START)
                     self._look()
                 except Exception as error:
                     # A full disk, a table of files that is full: the next look may go better.
@@ -163,18 +165,17 @@ class Supervisor:
             self._happen(Happening.STOP)
             self._place.release()
 
-    def _take_place(self) -> bool:
-        """Whether the directory is ours; waits for it until the service stops."""
+    def _take_place(self) -> None:
+        """Returns when the directory is ours, or the service stops."""
         while self._wanted():
             try:
                 self._place.take()
-                return True
+                return
             except BlockingIOError:
                 self._trouble(f"{self._place.directory} is in use by another peeltap")
             except (OSError, LookupError) as error:
                 self._trouble(f"{self._place.directory} cannot be used: {error}")
             self._stopping.wait(_LOOK_SECONDS)
-        return False
 
     def _sleep(self) -> None:
         poll = select.poll()
@@ -375,6 +376,7 @@ class Supervisor:
 
     def _tend(self) -> None:
         try:
+            self._see_disk(self._place.is_full())
             renamed = self._place.tend()
         except OSError as error:
             self._trouble(f"{self.eve} could not be turned over: {error}")
@@ -383,6 +385,17 @@ class Supervisor:
             self._tell("turned_over", "info", f"{path} was turned over (suricata: eve_max_mb:)")
         if renamed:
             self._open_files_anew()
+
+    def _see_disk(self, full: bool) -> None:
+        if full == self._status["disk_full"]:
+            return
+        self._set(disk_full=full)
+        where = self._place.directory
+        if full:
+            text = f"the disk of {where} is full: events that Suricata writes now are lost; free it"
+            self._tell("disk_full", "error", text)
+        else:
+            self._tell("disk_full", "info", f"the disk of {where} has room again")
 
     def _open_files_anew(self) -> None:
         try:

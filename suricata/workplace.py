@@ -25,6 +25,9 @@ from .settings import SuricataSettings
 
 _LOG_MAX_BYTES: Final = 16 << 20
 
+# Suricata writes an event at once; few are longer.
+_ROOM_BYTES: Final = 1 << 16
+
 
 class Workplace:
     """The files of one supervised Suricata on `interface`."""
@@ -151,6 +154,14 @@ class Workplace:
         for path in long:
             eve_file.turn_over(path, self._settings.eve_keep)
         return long
+
+    def is_full(self) -> bool:
+        """Whether Suricata's next event would find no room, of which it says nothing itself.
+
+        Raises OSError.
+        """
+        disk = os.statvfs(self.directory)
+        return disk.f_bavail * disk.f_frsize < _ROOM_BYTES
 
     def _give(self, path: Path) -> None:
         """To the user that Suricata becomes, if it becomes another."""

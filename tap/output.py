@@ -47,6 +47,12 @@ class Output:
 
     def check(self) -> list[str]:
         """What no longer holds of the quarantine, or of the way apart from the capture."""
+        try:
+            return self._check()
+        except NetlinkError as error:
+            return [f"{self.name} cannot be looked at just now: {os.strerror(error.code)}"]
+
+    def _check(self) -> list[str]:
         if self._device is not None:
             return self._device.quarantine.drift()
         with IPRoute() as netlink:

@@ -14,7 +14,9 @@ from prometheus_client import CollectorRegistry
 from pydantic import BaseModel
 
 from pipeline import cli, config, config_check
-from pipeline.demo import Comparison, Side
+from pipeline.demo.offline import Comparison
+from pipeline.demo.sides import Side
+from pipeline.demo.verdict import Row, Verdict
 from pipeline.metrics import StatusCollector
 from pipeline.service_settings import Capture, Control, Log, Metrics, State
 from pipeline.summary import OUTCOMES, VERDICTS, Events, Summary
@@ -95,7 +97,7 @@ def test_commands_in_help_are_right(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["replay", "enrich", "demo"])
 def test_every_option_is_in_the_documentation(name: str) -> None:
-    text = section(page("replay.md"), f"peeltap {name}")
+    text = section(page("demo.md" if name == "demo" else "replay.md"), f"peeltap {name}")
     for action in cli._parser(name)._actions:
         longest = max(action.option_strings, key=len, default=None)
         if longest not in (None, "--help"):
@@ -199,9 +201,14 @@ def test_the_json_of_the_documentation_has_the_programs_keys() -> None:
     summary = Summary([], {}, "strip", events=Events())
     assert list(shown) == list(summary.as_dict())
     assert list(shown["suricata"]) == list(Events().as_dict())
-    demo = section(page("replay.md"), "peeltap demo")
+    offline = section(page("demo.md"), "Recordings")
     for key in (*Side().as_dict(), *Comparison([], "", Side(), Side(), summary).as_dict()):
-        assert f"`{key}`" in demo, key
+        assert f"`{key}`" in offline, key
+    live = section(page("demo.md"), "Its JSON")
+    row = Row("", True, "", ("", 0))
+    verdict = Verdict([row]).as_dict()
+    for key in (*verdict, *verdict["rows"][0]):
+        assert f"`{key}`" in live, key
 
 
 def test_python_in_the_documentation_runs(

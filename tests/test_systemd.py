@@ -46,6 +46,16 @@ def test_it_gives_two_capabilities(unit: dict[str, str]) -> None:
     assert unit["DeviceAllow"] == "/dev/net/tun rw"
 
 
+def test_a_suricata_that_is_to_stay_stays(unit: dict[str, str]) -> None:
+    # Any other mode kills what is left in the control group when the main process has ended.
+    assert unit["KillMode"] == "process"
+
+
+def test_the_quarantine_can_be_set(unit: dict[str, str]) -> None:
+    # disable_ipv6 and forwarding of the tap are under /proc/sys/net.
+    assert unit.get("ProtectKernelTunables", "no") == "no"
+
+
 def test_its_families_are_those_that_are_used(unit: dict[str, str]) -> None:
     families = set(unit["RestrictAddressFamilies"].split())
     assert families == {"AF_UNIX", "AF_NETLINK", "AF_PACKET", "AF_INET", "AF_INET6"}
@@ -55,10 +65,9 @@ def test_it_speaks_as_the_service_does(unit: dict[str, str]) -> None:
     assert (unit["Type"], unit["NotifyAccess"]) == ("notify", "main")
     assert float(unit["WatchdogSec"].removesuffix("s")) >= 30
     assert unit["ExecReload"].endswith("-HUP $MAINPID")
-    for command in (unit["ExecStart"], unit["ExecStartPre"]):
-        program, name, *options = command.split()
-        assert program == "/usr/bin/peeltap"
-        cli._parser(name).parse_args(options)
+    program, name, *options = unit["ExecStart"].split()
+    assert program == "/usr/bin/peeltap"
+    cli._parser(name).parse_args(options)
 
 
 def test_its_directories_are_the_defaults(unit: dict[str, str]) -> None:

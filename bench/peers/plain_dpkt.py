@@ -57,7 +57,10 @@ def rebuild(eth, ip, tcp) -> bytes:
 
 
 def strip(source, sink, port: int) -> None:
-    reader, writer = dpkt.pcap.Reader(source), dpkt.pcap.Writer(sink, snaplen=262_144)
+    pipeline(dpkt.pcap.Reader(source), dpkt.pcap.Writer(sink, snaplen=262_144), port)
+
+
+def pipeline(reader, writer, port: int) -> None:
     connections: dict[tuple, Connection] = {}
     for ts, buf in reader:
         eth = dpkt.ethernet.Ethernet(buf)

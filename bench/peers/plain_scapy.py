@@ -62,45 +62,49 @@ def rebuild(packet):
 
 
 def strip(source: str, sink: str, port: int) -> None:
-    connections: dict[tuple, Connection] = {}
     with PcapReader(source) as reader, PcapWriter(sink, linktype=1) as writer:
-        for packet in reader:
-            if IP not in packet or TCP not in packet:
+        pipeline(reader, writer, port)
+
+
+def pipeline(reader, writer, port: int) -> None:
+    connections: dict[tuple, Connection] = {}
+    for packet in reader:
+        if IP not in packet or TCP not in packet:
+            writer.write(packet)
+            continue
+        ip, tcp = packet[IP], packet[TCP]
+        if tcp.dport == port:
+            key = (ip.src, tcp.sport, ip.dst)
+            if "S" in tcp.flags:
+                connections[key] = Connection((tcp.seq + 1) & 0xFFFFFFFF)
+            connection = connections.get(key)
+            if connection is None or (not tcp.payload and connection.header is None):
                 writer.write(packet)
-                continue
-            ip, tcp = packet[IP], packet[TCP]
-            if tcp.dport == port:
-                key = (ip.src, tcp.sport, ip.dst)
-                if "S" in tcp.flags:
-                    connections[key] = Connection((tcp.seq + 1) & 0xFFFFFFFF)
-                connection = connections.get(key)
-                if connection is None or (not tcp.payload and connection.header is None):
-                    writer.write(packet)
-                elif connection.header is not None:
-                    out = from_client(packet, connection)
-                    if out is not None:
-                        writer.write(out)
-                else:
-                    connection.held.append(packet)
-                    offset = (tcp.seq - connection.first) & 0xFFFFFFFF
-                    connection.stream = connection.stream[:offset] + bytes(tcp.payload)
-                    connection.header = header_length(connection.stream)
-                    if connection.header is not None:
-                        for waiting in connection.held:
-                            out = from_client(waiting, connection)
-                            if out is not None:
-                                writer.write(out)
-                        connection.held, connection.stream = [], b""
-            elif tcp.sport == port:
-                connection = connections.get((ip.dst, tcp.dport, ip.src))
-                if connection is None or connection.header is None or "S" in tcp.flags:
-                    writer.write(packet)
-                else:
-                    out = from_server(packet, connection)
-                    if out is not None:
-                        writer.write(out)
+            elif connection.header is not None:
+                out = from_client(packet, connection)
+                if out is not None:
+                    writer.write(out)
             else:
+                connection.held.append(packet)
+                offset = (tcp.seq - connection.first) & 0xFFFFFFFF
+                connection.stream = connection.stream[:offset] + bytes(tcp.payload)
+                connection.header = header_length(connection.stream)
+                if connection.header is not None:
+                    for waiting in connection.held:
+                        out = from_client(waiting, connection)
+                        if out is not None:
+                            writer.write(out)
+                    connection.held, connection.stream = [], b""
+        elif tcp.sport == port:
+            connection = connections.get((ip.dst, tcp.dport, ip.src))
+            if connection is None or connection.header is None or "S" in tcp.flags:
                 writer.write(packet)
+            else:
+                out = from_server(packet, connection)
+                if out is not None:
+                    writer.write(out)
+        else:
+            writer.write(packet)
 
 
 if __name__ == "__main__":

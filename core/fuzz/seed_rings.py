@@ -1,8 +1,7 @@
 """Makes the seed corpus of ring blocks anew: `PYTHONPATH=. python core/fuzz/seed_rings.py`.
 
 One conversation in the layout of TPACKET_V3 (linux/if_packet.h), as the kernel writes it: plain,
-with VLAN tags in the metadata, with partial checksums and segments still to be cut, and cut by a
-filter.
+split, with VLAN tags in the metadata, with partial checksums, and cut by a filter.
 """
 
 import struct

@@ -27,16 +27,17 @@ def examine(whole: Whole, *, test_rules: bool = True, control: Path | None = Non
         raise ValueError("a configuration for the live service has a capture section")
     tap = whole.tap
     superframes = tap.engine_superframes(whole.superframes)
-    status, reason = look.service(control or whole.control.socket)
-    runs = status is not None
-    found = list(service.findings(status, reason))
+    answer = look.service(control or whole.control.socket)
+    runs = answer.runs
+    found = list(service.findings(answer))
     found += machine.findings(
         look.machine(directories(whole), whole.run_as),
         makes_tap=tap.interface is None,
         service_runs=runs,
     )
     found += network.findings(
-        look.network(capture.interface, capture.promiscuous, tap, superframes), service_runs=runs
+        look.network(capture.interface, capture.promiscuous, tap, superframes, whole.workers),
+        service_runs=runs,
     )
     found += sensor.findings(
         look.sensor(whole.suricata, tap.device, superframes, test_rules=test_rules and not runs)

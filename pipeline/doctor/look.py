@@ -17,16 +17,17 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pyroute2 import IPRoute  # type: ignore[import-untyped]
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 from pipeline import privileges
-from pipeline.control import Client, ControlError
+from pipeline.control import Client, ControlError, NotRunningError
 from pipeline.doctor.machine import Directory, Machine
 from pipeline.doctor.network import Network
 from pipeline.doctor.sensor import Sensor
+from pipeline.doctor.service import Answer
 from suricata import command, live_config, process
 from suricata.rules import unreadable
 from suricata.settings import ExternalSuricata, SuricataSettings
@@ -118,7 +119,9 @@ def directory(path: Path, used_for: str, uid: int, groups: Iterable[int]) -> Dir
     )
 
 
-def network(capture: str, promiscuous: bool, tap: TapSettings, superframes: str) -> Network:
+def network(
+    capture: str, promiscuous: bool, tap: TapSettings, superframes: str, workers: int = 1
+) -> Network:
     """Look at the interfaces."""
     with IPRoute() as netlink:
         links = snapshot(netlink)
@@ -136,6 +139,7 @@ def network(capture: str, promiscuous: bool, tap: TapSettings, superframes: str)
         superframes=superframes,
         device=tap.device,
         makes_tap=tap.interface is None,
+        workers=workers,
         offloads=dict(_offloads(links, capture)),
         dropped=held,
     )
@@ -179,13 +183,15 @@ def sensor(
     )
 
 
-def service(control: Path) -> tuple[dict[str, Any] | None, str | None]:
-    """Ask the running service; its status, or why there is none."""
+def service(control: Path) -> Answer:
+    """Ask the running service."""
     try:
         with Client(control, _ASK_SECONDS) as client:
-            return client.ask("status"), None
+            return Answer(True, client.ask("status"), None)
+    except NotRunningError as reason:
+        return Answer(False, None, str(reason))
     except ControlError as reason:
-        return None, str(reason)
+        return Answer(True, None, str(reason))
 
 
 # --- The machine ----------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pipeline.doctor.finding import Finding, fail, ok, warn
-from tap.device import refusal
+from tap.device import fits, refusal
 from tap.echo import way_back
 from tap.links import ARPHRD_ETHER, Link, find
 from tap.quarantine import breaches
@@ -26,6 +26,7 @@ class Network:
     superframes: str
     device: str
     makes_tap: bool
+    workers: int = 1
     offloads: Mapping[str, frozenset[str]] = field(default_factory=dict)
     dropped: bool | None = None
 
@@ -143,13 +144,19 @@ def _tap(network: Network, service_runs: bool) -> Iterator[Finding]:
     dropped = network.dropped is not False if service_runs else True
     found = list(breaches(network.links, link, dropped)) if service_runs or link.up else []
     for breach in found:
-        text, _, remedy = breach.rpartition("; ")
+        text, _, remedy = breach.partition("; ")
         yield fail(topic, text, remedy)
     if service_runs and network.dropped is None:
         yield warn(
             topic,
             f"whether what arrives on {link.name} is dropped cannot be told",
             "run peeltap doctor as root",
+        )
+    elif not service_runs and link.tun is not None and not fits(link.tun, network.workers):
+        yield warn(
+            topic,
+            f"{link.name} was made for another number of workers and will be made anew",
+            "restart a Suricata that listens on it and is not peeltap's to restart",
         )
     elif not found:
         state = "in quarantine" if service_runs else "left by an earlier run, will be used again"

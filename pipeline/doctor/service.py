@@ -7,6 +7,7 @@ what is not there is not judged.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 from pipeline.doctor.finding import Finding, fail, ok, warn
@@ -16,13 +17,24 @@ Status = Mapping[str, Any]
 LATE_SECONDS: Final = 10.0
 
 
-def findings(status: Status | None, error: str | None = None) -> Iterator[Finding]:
-    """All that the service says; `error` is why it was not asked, None with a status."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the service said, or why it said nothing; it may run and not answer us."""
+
+    runs: bool
+    status: Status | None
+    reason: str | None
+
+
+def findings(answer: Answer) -> Iterator[Finding]:
+    """All that the service says."""
+    status, reason = answer.status, answer.reason or "it does not run"
+    if not answer.runs:
+        yield warn("service", reason, "this was a look before the run; nothing is to be done")
+        return
     if status is None:
         yield warn(
-            "service",
-            error or "it does not run",
-            "this was a look before the run: peeltap run --config FILE",
+            "service", reason, "run peeltap doctor as root; if it stays mute, restart the service"
         )
         return
     told = _of(status, "service")
@@ -116,8 +128,8 @@ def _output(output: Status) -> Iterator[Finding]:
             f"ip link set {name} up; a tap that was deleted is made again by the service",
         )
     for complaint in output.get("complaints") or ():
-        text, _, remedy = str(complaint).rpartition("; ")
-        yield fail(topic, text or str(complaint), remedy)
+        text, _, remedy = str(complaint).partition("; ")
+        yield fail(topic, text, remedy or "see the service's log")
     dropped = {str(k): n for k, n in _of(output, "dropped").items() if isinstance(n, int) and n}
     if dropped:
         reasons = ", ".join(f"{name} {n:,}" for name, n in dropped.items())

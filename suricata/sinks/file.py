@@ -60,6 +60,8 @@ class FileSink:
         """See Sink."""
         while self._held:
             number, lines = self._held[0]
+            if self._is_deleted():
+                self._leave()
             if self._fd < 0:
                 self._open()
             try:
@@ -93,6 +95,10 @@ class FileSink:
         """See Sink."""
         self._leave()
         self._open()
+
+    def _is_deleted(self) -> bool:
+        """Whether nobody will ever read what is written now: of a deletion no signal tells."""
+        return self._fd >= 0 and self._is_regular and os.fstat(self._fd).st_nlink == 0
 
     def _failed(self, error: OSError) -> SinkError:
         if self._trouble is None:

@@ -18,7 +18,7 @@ from .position import load, save
 from .rotation import LINGER_SECONDS, Rotating
 from .source import Batch, SourceError
 
-POLL_SECONDS: Final = 0.05
+POLL_SECONDS: Final = 0.1
 
 # New files of threads are looked for at most this often.
 _DISCOVER_SECONDS: Final = 1.0
@@ -156,6 +156,13 @@ class FileSource:
             notice=self._notice,
             linger_seconds=self._linger,
         )
+
+    def look(self) -> None:
+        """See Source: a file that is rotated away is held open."""
+        now = time.monotonic()
+        for one in self._files.values():
+            one.look(now)
+        self._remember()
 
     def commit(self, tokens: Sequence[object]) -> None:
         """See Source."""

@@ -29,6 +29,9 @@ LINGER_SECONDS: Final = 10.0
 # Of files that are read to their end so many are held open at most.
 MAX_LINGERING: Final = 16
 
+# A deleted file takes room on its disk for as long as we hold it.
+MAX_DELETED: Final = 8
+
 # A directory of ten thousand files is nobody's log directory.
 _MAX_SIBLINGS: Final = 256
 
@@ -93,6 +96,12 @@ class Rotating:
             if lines:
                 return lines, generation.mark()
         return self._retire(now)
+
+    def look(self, now: float) -> None:
+        """Open what took the path's place, without reading. Raises SourceError, OSError."""
+        self._look(now)
+        if self._open:
+            self._see_emptied(self._open[-1], now)
 
     def _first(self, max_bytes: int) -> tuple[bytes, Mark] | None:
         for generation in self._open:
@@ -169,11 +178,7 @@ class Rotating:
     def _replace(self, current: Generation, fd: int, now: float) -> None:
         self.rotations += 1
         # What happened to it before it was replaced comes before what is in it.
-        if current.was_emptied():
-            self._refill(current, now)
-            current = self._open[-1]
-        elif current.was_touched():
-            self._refilled_unseen(current, now)
+        current = self._see_emptied(current, now)
         position = current.read_position()
         fresh = Generation(fd)
         if fresh.inode in self.inodes():
@@ -192,6 +197,27 @@ class Rotating:
         for one in between:
             one.superseded_at = now
         self._open += [*between, fresh]
+        self._bound()
+
+    def _see_emptied(self, current: Generation, now: float) -> Generation:
+        """Find what the path's file held before it was emptied in place; the file as it is now."""
+        if current.was_emptied():
+            self._refill(current, now)
+        elif current.was_touched():
+            self._refilled_unseen(current, now)
+        return self._open[-1]
+
+    def _bound(self) -> None:
+        """Let go of the oldest of the files that were deleted before they were read."""
+        deleted = [
+            one
+            for one in self._open[:-1]
+            if one.size() > one.offset and os.fstat(one.fd).st_nlink == 0
+        ]
+        for one in deleted[:-MAX_DELETED]:
+            self._gap(f"an older {self.path} was deleted, as were {MAX_DELETED} after it")
+            self._open.remove(one)
+            self._let_go(one)
 
     def _refill(self, generation: Generation, now: float) -> None:
         """The file was emptied in place: its copy's rest comes first, then the file from its start.

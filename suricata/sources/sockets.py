@@ -188,6 +188,9 @@ class UnixStreamSource:
             self.too_long += 1
             client.partial, client.partial_bytes, client.skipping = [], 0, True
 
+    def look(self) -> None:
+        """Nothing: what comes waits in the kernel, as far as it has room."""
+
     def commit(self, tokens: Sequence[object]) -> None:
         """Nothing: what was received cannot be asked for again."""
 
@@ -254,6 +257,9 @@ class UnixDgramSource:
             line = bytes(self._buffer[:length])
             lines.append(line if line.endswith(b"\n") else line + b"\n")
         return Batch(b"".join(lines), None) if lines else None
+
+    def look(self) -> None:
+        """Nothing: what comes waits in the kernel, as far as it has room."""
 
     def commit(self, tokens: Sequence[object]) -> None:
         """Nothing: what was received cannot be asked for again."""

@@ -35,6 +35,13 @@ class Source(Protocol):
         """
         ...
 
+    def look(self) -> None:
+        """Keep in reach what comes while nothing is read, since a sink takes nothing.
+
+        Raises SourceError, OSError.
+        """
+        ...
+
     def commit(self, tokens: Sequence[object]) -> None:
         """The batches of `tokens`, in the order of reading, are never wanted again.
 

@@ -75,7 +75,9 @@ def json_lines(path: Path) -> list[dict[str, Any]]:
 
 
 @functools.cache
-def replay(capture: Path, mode: str, settings: str, *, suricata: bool = True) -> Replayed:
+def replay(
+    capture: Path, mode: str, settings: str, *, suricata: bool = True, superframes: str = "keep"
+) -> Replayed:
     """Calls the command line as its user would, with the fixtures' rules."""
     directory = Path(tempfile.mkdtemp(prefix=f"{capture.stem}-{mode}-", dir=scratch()))
     clean, flows, events = (directory / name for name in ("clean.pcap", "flows", "events"))
@@ -87,6 +89,8 @@ def replay(capture: Path, mode: str, settings: str, *, suricata: bool = True) ->
         FIXTURES / settings,
         "--mode",
         mode,
+        "--superframes",
+        superframes,
     ]
     argv += ["--out", clean, "--flows", flows, "--json"]
     if suricata:
@@ -101,10 +105,10 @@ def replay(capture: Path, mode: str, settings: str, *, suricata: bool = True) ->
     )
 
 
-def replayed(name: str, mode: str) -> Replayed:
+def replayed(name: str, mode: str, superframes: str = "keep") -> Replayed:
     """Peeltap with Suricata on a capture."""
     one = known(name)
-    return replay(one.capture, mode, one.config)
+    return replay(one.capture, mode, one.config, superframes=superframes)
 
 
 @functools.cache

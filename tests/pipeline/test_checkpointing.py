@@ -119,6 +119,17 @@ def test_what_was_killed_is_not_clean(opened: Callable[..., Desk]) -> None:
     second.close()
 
 
+@pytest.mark.parametrize("clean", [True, False])
+def test_a_start_that_failed_leaves_the_last_run_s_end(
+    opened: Callable[..., Desk], clean: bool
+) -> None:
+    opened().close(clean=clean)
+    opened().checkpoints.abandon()
+    left = opened().store.left
+    assert left is not None
+    assert left.clean == clean
+
+
 def test_what_cannot_be_resumed_is_said_and_left(opened: Callable[..., Desk]) -> None:
     first = opened()
     first.store.save(0, b"good", full=True, now=2)
@@ -131,6 +142,21 @@ def test_what_cannot_be_resumed_is_said_and_left(opened: Callable[..., Desk]) ->
         "connections of an earlier run cannot be resumed",
         "connections of an earlier run go on",
     ]
+
+
+def test_what_cannot_be_read_is_said_and_left(
+    opened: Callable[..., Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(worker: int) -> Iterator[bytes]:
+        yield b"good"
+        raise StoreError("the disk does not answer")
+
+    desk, table = opened(), ScriptedTable()
+    monkeypatch.setattr(desk.store, "load", load)
+    desk.checkpoints.keeper(0).restore(table)
+    assert table.resumed == [(b"good", False)]
+    said = [(line["event"], line.get("reason")) for line in desk.close()]
+    assert said[0] == ("connections of an earlier run cannot be read", "the disk does not answer")
 
 
 def test_other_workers_than_before_are_offered_everything(opened: Callable[..., Desk]) -> None:

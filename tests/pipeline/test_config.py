@@ -412,9 +412,30 @@ LIVE_MISTAKES = {
             "checkpoint_seconds, records, retention_days"
         ],
     ),
+    "a Suricata that goes on without its tap": (
+        LIVE + "tap: {persistent: false}\nsuricata: {keep_running: true}\n",
+        [
+            "p.yaml:7: suricata.keep_running: Suricata cannot go on without its tap; set "
+            "tap: {persistent: true}, or take this out"
+        ],
+    ),
+    "a user of Suricata's own": (
+        LIVE + "suricata: {run_as: suricata}\n",
+        [
+            "p.yaml:6: suricata.run_as: live, Suricata runs as the service does, which has given "
+            "up changing users; set the key run_as of the whole file instead"
+        ],
+    ),
+    "a tap that is the bridge": (
+        LIVE + "tap: {name: br1}\n",
+        [
+            "p.yaml:6: tap: br1 is the interface that is captured; packets written to it would be "
+            "captured again; name another one"
+        ],
+    ),
     "a number for a file": (
         LIVE + "control: {socket: 7}\n",
-        ["p.yaml:6: control.socket: must be the name of a file, not the number 7"],
+        ["p.yaml:6: control.socket: must be the name of a file, not 7"],
     ),
 }
 

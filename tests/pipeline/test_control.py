@@ -122,6 +122,31 @@ def test_one_client_too_many_ends_the_one_silent_for_longest(running: Running) -
     assert running.server.clients <= control.MAX_CLIENTS
 
 
+def test_a_client_that_makes_room_and_asks_in_the_same_turn_ends_nothing(tmp_path: Path) -> None:
+    selector = selectors.DefaultSelector()
+    server = ControlServer(tmp_path / "s", {"status": dict}, selector)
+
+    def turn() -> None:
+        for key, events in selector.select(1):
+            key.data(events)
+
+    with contextlib.ExitStack() as stack:
+        clients = []
+        for _ in range(control.MAX_CLIENTS):
+            clients.append(stack.enter_context(raw(tmp_path / "s")))
+            turn()
+        # Ready together: first the one that comes, then the one that has to go.
+        clients.append(stack.enter_context(raw(tmp_path / "s")))
+        for client in clients:
+            client.sendall(b'{"command": "status"}\n')
+        turn()
+        turn()
+        with pytest.raises(ConnectionResetError):
+            clients[0].recv(64)
+        assert [client.recv(64) for client in clients[1:]] == [b'{"ok":true}\n'] * 16
+    server.close()
+
+
 def test_silence_ends_a_client(tmp_path: Path) -> None:
     selector = selectors.DefaultSelector()
     server = ControlServer(tmp_path / "s", {}, selector)

@@ -87,6 +87,13 @@ def test_packets_move_and_records_leave() -> None:
     assert [line["event"] for line in said] == ["capturing from br1"]
 
 
+def test_one_that_was_never_started_has_ended() -> None:
+    stage = Stage(ScriptedWay())
+    stage.worker.stop()
+    assert stage.worker.join(10)
+    stage.logs.close()
+
+
 def test_an_absent_interface_is_said_once_and_waited_for() -> None:
     absent = OSError(errno.ENODEV, "No such device")
     stage = Stage(absent, absent, absent, ScriptedWay())
@@ -132,6 +139,21 @@ def test_an_output_that_goes_is_opened_again() -> None:
     assert way.outputs == [(8, "tap")]
     events = [line["event"] for line in said]
     assert events[1:] == ["vtap0 is gone; opening it again", "vtap0 is up again"]
+
+
+def test_an_output_that_goes_while_the_interface_is_waited_for_is_opened_again() -> None:
+    absent = OSError(errno.ENODEV, "No such device", "br1")
+    dead = OSError(errno.EBADFD, "File descriptor in bad state", "output")
+    stage = Stage(absent, dead, ScriptedWay(), outputs=2)
+    said = stage.play(lambda: stage.table.turns > 1)
+    assert stage.worker.failure is None
+    assert stage.opened == [(7, "tap"), (7, "tap"), (8, "tap")]
+    assert [line["event"] for line in said] == [
+        "br1 is not there; waiting for it",
+        "vtap0 is gone; opening it again",
+        "capturing from br1",
+        "vtap0 is up again",
+    ]
 
 
 def test_an_output_that_cannot_be_opened_is_tried_and_said_seldom() -> None:

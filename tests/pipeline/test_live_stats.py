@@ -1,8 +1,12 @@
 """Workers' counters added up, and counters made rates."""
 
+import threading
+from typing import Any
+
 import pytest
 
-from pipeline.live_stats import Rates, combine
+from fixtures.netns import wait_until
+from pipeline.live_stats import Rates, Remembered, combine
 
 
 def test_numbers_add_up_level_by_level() -> None:
@@ -43,3 +47,34 @@ def test_two_looks_at_one_moment_are_no_rate() -> None:
     rates.add(1.0, {"packets": 1})
     rates.add(1.0, {"packets": 2})
     assert rates.per_second() == {}
+
+
+def test_nobody_waits_for_an_answer_that_takes_its_time() -> None:
+    go = threading.Event()
+    asked = 0
+
+    def ask() -> dict[str, Any]:
+        nonlocal asked
+        asked += 1
+        go.wait(10)
+        return {"state": "external", "asked": asked}
+
+    remembered = Remembered(ask, {"state": "unknown"}, seconds=0.0)
+    assert remembered() == remembered() == {"state": "unknown"}
+    go.set()
+    wait_until(lambda: remembered()["state"] == "external", "the answer")
+    assert remembered()["asked"] >= 1
+
+
+def test_an_answer_is_remembered_for_a_while() -> None:
+    asked: list[int] = []
+
+    def ask() -> dict[str, Any]:
+        asked.append(1)
+        return {"asked": len(asked)}
+
+    remembered = Remembered(ask, {})
+    wait_until(lambda: remembered() == {"asked": 1}, "the answer")
+    for _ in range(100):
+        assert remembered() == {"asked": 1}
+    assert asked == [1]

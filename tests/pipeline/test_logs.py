@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import os
+import threading
 from typing import Any
 
 import pytest
@@ -119,3 +120,17 @@ def test_the_limit_is_not_in_the_line(form: Any) -> None:
     logs.close()
     assert stream.getvalue().count("dropped") == 1
     assert "limit" not in stream.getvalue()
+
+
+def test_a_thread_that_fails_is_told_of() -> None:
+    stream = io.StringIO()
+    before = threading.excepthook
+    logs = Logs(stream=stream)
+    failing = threading.Thread(target=lambda: {}["absent"], name="flow-records")
+    failing.start()
+    failing.join()
+    logs.close()
+    [line] = lines(stream)
+    assert (line["event"], line["thread"]) == ("a thread has failed", "flow-records")
+    assert "KeyError: 'absent'" in line["exception"]
+    assert threading.excepthook is before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -70,6 +71,29 @@ def test_what_is_added_is_found_at_once_and_after_a_restart(tmp_path: Path) -> N
     store.close()
 
 
+def test_a_damaged_file_is_moved_aside_and_said(tmp_path: Path) -> None:
+    path = tmp_path / "flows.sqlite"
+    path.write_bytes(b"no SQLite file at all" * 100)
+    said: list[str] = []
+    store = LiveStore(path, say=lambda level, text: said.append(text))
+    store.add_lines(text(record(1)))
+    assert store.flush()
+    assert ask(store, record(1), record(1).start)
+    store.close()
+    [aside] = tmp_path.glob("flows.sqlite.bad-*")
+    assert aside.read_bytes().startswith(b"no SQLite file")
+    assert said == [
+        f"{path} is damaged: it is now {aside.name}, and events of connections that ended before"
+        " this start are not corrected"
+    ]
+    # What is merely of something else is not ours to move.
+    other = tmp_path / "other.sqlite"
+    with sqlite3.connect(other) as db:
+        db.execute("CREATE TABLE other (x)")
+    with pytest.raises(StoreError, match="an SQLite file of something else"):
+        LiveStore(other)
+
+
 def test_memory_and_file_answer_as_one_store(tmp_path: Path) -> None:
     rng = random.Random(5)
     store, plain = LiveStore(tmp_path / "flows.sqlite", recent_records=20), MemoryStore()
@@ -125,12 +149,6 @@ def test_garbage_and_overflow_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     stats = store.stats()
     assert stats["garbage"] == {"not_json": 1}
     assert (stats["records"], stats["overflowed"]) == (1, 2)
-
-
-def test_a_file_of_something_else_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "flows.sqlite").write_bytes(b"something else" * 1000)
-    with pytest.raises(StoreError, match="move it away"):
-        LiveStore(tmp_path / "flows.sqlite")
 
 
 # In a mount namespace of its own, with a disk of 256 KiB.

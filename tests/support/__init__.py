@@ -8,5 +8,6 @@
 `reassembler`   frames to the two byte streams of each connection, and what is wrong with them
 `driver`        the engine under test, with its accounts checked at every step
 `transcript`    dialogues as text: `c>s [P.] 0:46 ack 0 -> c>s [P.] 0:18 ack 0`
+`ordinary`      programs run as an ordinary user, whoever runs the tests
 `naive`         a strip of loss-free conversations, to test these tools without an engine
 """

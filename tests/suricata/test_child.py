@@ -111,8 +111,34 @@ def test_nobody_else_is_taken_for_it(tmp_path: Path) -> None:
     for name in (str(os.getppid()), "999999999", "self", "1x"):
         (tmp_path / "proc" / name).mkdir(parents=True)
         (tmp_path / "proc" / name / "cmdline").write_bytes(line)
+        (tmp_path / "proc" / name / "status").write_text("Name:\tsuricata\nUid:\t0\t0\t0\t0\n")
     found = [one.pid for one, _ in child.find(config, tmp_path / "proc")]
     assert found == [os.getppid()], "a number that is nobody's is passed over"
+
+
+@pytest.mark.parametrize(
+    ("status", "count"),
+    [
+        (f"Uid:\t{os.geteuid()}\t0\t0\t0\n", 1),
+        ("Uid:\t54321\t0\t0\t0\n", 0),
+        ("Uid:\t\n", 0),
+        ("", 0),
+    ],
+)
+def test_a_command_line_of_another_user_counts_for_nothing(
+    tmp_path: Path, status: str, count: int
+) -> None:
+    config, entry = tmp_path / "suricata.yaml", tmp_path / "proc" / str(os.getppid())
+    entry.mkdir(parents=True)
+    words = [b"x", b"-c", os.fsencode(config), b"--set", b"peeltap.digest=aa", b""]
+    (entry / "cmdline").write_bytes(b"\0".join(words))
+    (entry / "status").write_text(status)
+    found = list(child.find(config, tmp_path / "proc"))
+    assert len(found) == count
+    for one, _ in found:
+        one.close()
+    # Nor does it matter whether the directory is there.
+    assert list(child.find(tmp_path / "absent" / "suricata.yaml", tmp_path / "proc")) == []
 
 
 def test_one_that_is_let_go_lives_on(sleeper: child.Child, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -10,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reassembly.store import MemoryStore
+from reassembly.store import MemoryStore, SqliteStore
 from suricata.community_id import community_id
 from suricata.enrich import LONG_LINE_BYTES, MAX_LINE_BYTES, Enricher
 
@@ -227,6 +228,26 @@ def test_a_bad_line_is_counted_once_and_its_neighbours_stay(
     assert "(first: line 2)" in sentence
     assert balanced(enricher)
     assert len(rejects) == enricher.stats()["rejected"]
+
+
+HOSTILE = {
+    "a time beyond 64 bits": change(b"2026-01-01T00", b"2999-01-01T00"),
+    "a time before all": change(b"2026-01-01T00:00:00.5", b"0001-01-01T00:00:00.5"),
+    "half a surrogate pair in an address": change(b"172.16.23.1", rb"\ud800"),
+    "the same in IPv6": change(b"172.16.23.2", rb"::\udfff"),
+}
+
+
+@pytest.mark.parametrize("line", HOSTILE.values(), ids=HOSTILE)
+def test_a_store_on_disk_is_asked_for_nothing_that_it_cannot_hold(
+    line: bytes, tmp_path: Path
+) -> None:
+    with SqliteStore(tmp_path / "flows.sqlite") as on_disk:
+        for wait_events in (0, 10):
+            enricher = Enricher(on_disk, wait_events=wait_events)
+            written = enricher.feed(line + b"\n") + enricher.flush()
+            assert written.replace(b',"peeltap":{"confidence":"none"}', b"") == line + b"\n"
+            assert balanced(enricher)
 
 
 def test_what_cannot_be_written_again_survives_to_the_byte() -> None:

@@ -108,6 +108,10 @@ STAMPS = [
     (5, None),
     ([1] * 31, None),
     ({}, None),
+    # No flow store on disk can be asked for these.
+    ("2999-01-01T00:00:00.000000+0000", None),
+    ("9999-12-31T23:59:59.999999-2359", None),
+    ("0001-01-01T00:00:00.000000+2359", None),
 ]
 
 

@@ -89,6 +89,15 @@ def test_files_that_grow(place: Workplace) -> None:
     place.release()
 
 
+def test_a_disk_with_room(place: Workplace) -> None:
+    """A full one: tests/netns/test_faults_suricata."""
+    with pytest.raises(FileNotFoundError):
+        place.is_full()
+    place.take()
+    assert not place.is_full()
+    place.release()
+
+
 @pytest.mark.parametrize("settings", [{"eve_max_mb": 0}, {"eve_output": "unix_stream"}])
 def test_files_that_are_left_alone(tmp_path: Path, settings: dict[str, object]) -> None:
     place = Workplace(SuricataSettings.model_validate(settings), "vtap0", tmp_path)

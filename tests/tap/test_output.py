@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
 
 import pytest
 from pyroute2 import IPRoute  # type: ignore[import-untyped]
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 import tap
 from fixtures.netns import Lab
@@ -31,6 +33,16 @@ def test_the_package_leads_here_and_costs_nothing_before() -> None:
 def test_the_captured_interface_itself_is_refused(settings: TapSettings) -> None:
     with pytest.raises(TapError, match="br1 is the interface that is captured"):
         open_output(settings, "br1", 1)
+
+
+def test_what_the_kernel_does_not_tell_is_a_complaint(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(netlink: IPRoute) -> None:
+        raise NetlinkError(errno.EAGAIN)
+
+    monkeypatch.setattr("tap.output.snapshot", refuse)
+    assert Output("veth9", "packet", []).check() == [
+        "veth9 cannot be looked at just now: Resource temporarily unavailable"
+    ]
 
 
 @pytest.mark.netns

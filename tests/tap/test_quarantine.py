@@ -11,6 +11,7 @@ import pytest
 import pytun  # type: ignore[import-not-found]
 from pyroute2 import IPRoute  # type: ignore[import-untyped]
 
+import tap.drop
 from fixtures.netns import Lab, Namespace, wait_until
 from tap import open_output
 from tap.links import Link
@@ -96,15 +97,20 @@ def _received(readers: list[socket.socket]) -> list[bytes]:
 
 
 @pytest.mark.netns
-def test_injected_packets_draw_no_reply_and_reach_no_socket() -> None:
+@pytest.mark.parametrize("way", ["nftables", "bpf"])
+def test_injected_packets_draw_no_reply_and_reach_no_socket(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way == "bpf":
+        monkeypatch.setattr(tap.drop, "NETLINK_NETFILTER", 31)  # which no kernel has
     with _host(), _sockets() as readers, wire.sniffing() as sniffer:
         output = open_output(TapSettings(), "br1", 1)
         frames = wire.provocations(wire.mac_of("vtap0"))
         sniffer.drain().clear()
         # The kernel serves a frame, reply included, within the write.
-        with open(output.fds[0], "wb", buffering=0, closefd=False) as tap:
+        with open(output.fds[0], "wb", buffering=0, closefd=False) as written:
             for frame in frames.values():
-                assert tap.write(wire.NO_OFFLOAD + frame) == 10 + len(frame)
+                assert written.write(wire.NO_OFFLOAD + frame) == 10 + len(frame)
         assert sniffer.arrived("vtap0") == list(frames.values())
         assert sniffer.sent() == []
         assert _received(readers) == []
@@ -116,7 +122,7 @@ def test_injected_packets_draw_no_reply_and_reach_no_socket() -> None:
 def test_without_quarantine_the_host_does_reply() -> None:
     """The control: on a plain tap each of the same frames is answered, and sockets get theirs."""
     with _host(), _sockets() as readers, wire.sniffing() as sniffer, IPRoute() as netlink:
-        tap = pytun.TunTapDevice("plain0", pytun.IFF_TAP | pytun.IFF_NO_PI | pytun.IFF_VNET_HDR)
+        plain = pytun.TunTapDevice("plain0", pytun.IFF_TAP | pytun.IFF_NO_PI | pytun.IFF_VNET_HDR)
         [index] = netlink.link_lookup(ifname="plain0")
         netlink.link("set", index=index, state="up")
         frames = wire.provocations(wire.mac_of("plain0"))
@@ -125,13 +131,13 @@ def test_without_quarantine_the_host_does_reply() -> None:
         silent = []
         for name, frame in frames.items():
             sniffer.drain().clear()
-            tap.write(wire.NO_OFFLOAD + frame)
+            plain.write(wire.NO_OFFLOAD + frame)
             if not sniffer.sent():
                 silent.append(name)
         # A datagram that a socket takes is answered by nobody but it.
         assert silent == ["a datagram to a socket"]
         assert len(_received(readers)) == len(readers)
-        tap.close()
+        plain.close()
 
 
 def _has(address: str) -> bool:
@@ -157,9 +163,9 @@ def test_a_real_sniffer_sees_all() -> None:
             contained=False,
         )
         wait_until(lambda: capture.exists() and capture.stat().st_size >= 24, "dumpcap to listen")
-        with open(output.fds[0], "wb", buffering=0, closefd=False) as tap:
+        with open(output.fds[0], "wb", buffering=0, closefd=False) as written:
             for frame in frames:
-                tap.write(wire.NO_OFFLOAD + frame)
+                written.write(wire.NO_OFFLOAD + frame)
         assert dumpcap.wait(timeout=20) == 0
         assert all(frame in capture.read_bytes() for frame in frames)
         output.close()

@@ -281,6 +281,9 @@ impl Ring {
             // together first, or they would be told apart from their flow. No rollover: a flow must not
             // go to another worker because its own is busy.
             let how = libc::PACKET_FANOUT_HASH | libc::PACKET_FANOUT_FLAG_DEFRAG;
+            // A group belongs to one device. When that is made anew, the other workers' old rings may
+            // still hold the old group: each device has a number of its own.
+            let group = group.wrapping_add(ring.index as u16);
             set_packet(socket, libc::PACKET_FANOUT, &(u32::from(group) | how << 16))?;
             attach(socket, &filter)?;
         }

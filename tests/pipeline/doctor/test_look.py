@@ -133,9 +133,9 @@ def test_another_s_suricata(tmp_path: Path) -> None:
 
 def test_the_service_that_answers_and_the_one_that_does_not(tmp_path: Path) -> None:
     path = tmp_path / "control.sock"
-    status, reason = look.service(path)
-    assert status is None
-    assert "no service answers" in str(reason)
+    before = look.service(path)
+    assert (before.runs, before.status) == (False, None)
+    assert "no service answers" in str(before.reason)
     with selectors.DefaultSelector() as selector:
         answer: dict[str, Any] = {"service": {"state": "running"}}
         server = ControlServer(path, {"status": lambda: answer}, selector)
@@ -148,9 +148,9 @@ def test_the_service_that_answers_and_the_one_that_does_not(tmp_path: Path) -> N
 
         thread = threading.Thread(target=serve)
         thread.start()
-        status, reason = look.service(path)
+        during = look.service(path)
         stop.set()
         thread.join()
         server.close()
-    assert status is not None
-    assert (status["service"], reason) == (answer["service"], None)
+    assert during.status is not None
+    assert (during.status["service"], during.runs) == (answer["service"], True)

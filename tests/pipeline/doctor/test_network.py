@@ -77,6 +77,7 @@ OFF = [
     (_network(BRIDGE, PORT), True, "fail", "not there, though the service runs"),
     (_network(BRIDGE, PORT, replace(IDLE, alias=None)), False, "fail", "not of our making"),
     (_network(BRIDGE, PORT, TAP), False, "fail", "in use by another process"),
+    (_network(BRIDGE, PORT, IDLE, workers=2), False, "warn", "another number of workers"),
     (_network(BRIDGE, PORT, TAP, dropped=False), True, "fail", "is not dropped"),
     (_network(BRIDGE, PORT, TAP, dropped=None), True, "warn", "cannot be told"),
     (_network(BRIDGE, PORT, replace(TAP, arp=True)), True, "fail", "ARP is on"),

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from pipeline.doctor.service import findings
+from pipeline.doctor.finding import Finding
+from pipeline.doctor.service import Answer, findings
 
 WELL: dict[str, Any] = {
     "service": {"state": "running", "uptime_seconds": 12.4, "pid": 77},
@@ -41,12 +42,16 @@ OFF: list[tuple[tuple[str, ...], Any, str, str]] = [
 ]
 
 
+def _findings(status: dict[str, Any]) -> list[Finding]:
+    return list(findings(Answer(True, status, None)))
+
+
 def _bad(status: dict[str, Any]) -> list[Any]:
-    return [one for one in findings(status) if one.state != "ok"]
+    return [one for one in _findings(status) if one.state != "ok"]
 
 
 def test_well() -> None:
-    found = list(findings(WELL))
+    found = _findings(WELL)
     assert [one for one in found if one.state != "ok"] == []
     assert found[0].text == "it is running for 12 s, pid 77"
 
@@ -78,10 +83,17 @@ def test_only_connections_older_than_the_capture() -> None:
 
 
 def test_a_service_that_does_not_run() -> None:
-    [found] = findings(None, "no service answers on /run/x")
+    [found] = findings(Answer(False, None, "no service answers on /run/x"))
     assert (found.state, found.text) == ("warn", "no service answers on /run/x")
+    assert "before the run" in str(found.remedy)
+
+
+def test_a_service_that_does_not_answer_us() -> None:
+    [found] = findings(Answer(True, None, "/run/x is not yours to use"))
+    assert (found.state, found.text) == ("warn", "/run/x is not yours to use")
+    assert "as root" in str(found.remedy)
 
 
 @pytest.mark.parametrize("odd", [None, 3, "x", [], {}])
 def test_answers_of_another_version_are_not_judged(odd: Any) -> None:
-    assert all(one.text for one in findings(dict.fromkeys(WELL, odd)))
+    assert all(one.text for one in _findings(dict.fromkeys(WELL, odd)))

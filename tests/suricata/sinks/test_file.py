@@ -129,3 +129,21 @@ def test_a_pipe_without_reader_does_not_hold_us(tmp_path: Path) -> None:
     sink.flush()
     assert os.read(reader, 100) == b"one\n"
     os.close(reader)
+
+
+def test_a_file_that_was_deleted_is_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    sink = FileSink(path)
+    sink.write(1, b"one\n")
+    path.unlink()
+    sink.write(2, b"two\n")
+    assert (path.read_bytes(), sink.acknowledged) == (b"two\n", 2)
+    # One that was renamed is written to until we are told.
+    path.rename(tmp_path / "out.json.1")
+    sink.write(3, b"three\n")
+    assert not path.exists()
+    sink.reopen()
+    sink.write(4, b"four\n")
+    assert (tmp_path / "out.json.1").read_bytes() == b"two\nthree\n"
+    assert path.read_bytes() == b"four\n"
+    sink.close()

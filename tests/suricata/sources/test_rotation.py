@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from suricata.sources.follow import Mark
 from suricata.sources.position import Position
-from suricata.sources.rotation import Rotating
+from suricata.sources.rotation import MAX_DELETED, Rotating
 
 from .writer import Writer
 
@@ -169,6 +169,53 @@ def test_a_copy_that_somebody_made_is_not_read(both: tuple[Writer, Reader], tmp_
     writer.append(5)
     writer.rename()
     writer.append(5)
+    reader.read()
+    assert reader.lines == writer.lines
+
+
+def turn_over(writer: Writer, keep: int) -> None:
+    """Rotate, and delete what is older than the `keep` last."""
+    writer.rename()
+    writer.path.with_name(f"eve.json.{keep + 1}").unlink(missing_ok=True)
+
+
+def test_what_is_deleted_while_nothing_is_read_is_kept_or_named(
+    both: tuple[Writer, Reader],
+) -> None:
+    writer, reader = both
+    writer.append(3)
+    reader.read()
+
+    def turn_over_unread(times: int) -> None:
+        for _ in range(times):
+            writer.append(4)
+            reader.rotating.look(reader.now)
+            turn_over(writer, 2)
+        reader.rotating.look(reader.now)
+
+    # 1. All that a sink in trouble left unread is still there.
+    turn_over_unread(MAX_DELETED + 2)
+    reader.read()
+    assert reader.lines == writer.lines
+    assert reader.said == []
+    # 2. But not without end: the oldest are let go, and said.
+    turn_over_unread(MAX_DELETED + 4)
+    reader.read()
+    assert len(writer.lines) - len(reader.lines) == 4 * len(reader.said) == 8
+    assert reader.rotating.gaps == 2
+    assert "eve.json was deleted, as were 8 after it: events written to it" in reader.said[0]
+
+
+def test_what_is_emptied_while_nothing_is_read_is_kept(both: tuple[Writer, Reader]) -> None:
+    writer, reader = both
+    writer.append(3)
+    reader.read()
+    for _ in range(5):
+        writer.append(4)
+        reader.rotating.look(reader.now)
+        writer.copytruncate()
+        writer.path.with_name("eve.json.2").unlink(missing_ok=True)
+        reader.rotating.look(reader.now)
     reader.read()
     assert reader.lines == writer.lines
 

@@ -5,8 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from pipeline.demo import Comparison, Side
-from pipeline.demo_view import render
+from pipeline.demo.offline import Comparison
+from pipeline.demo.offline_view import render
+from pipeline.demo.sides import Side
 from pipeline.summary import Summary
 from suricata.summary import AlertRow
 

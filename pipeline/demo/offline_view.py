@@ -1,4 +1,4 @@
-"""The demo's screen: the picture of the flow, then both Suricatas beside each other."""
+"""The screen of the offline demo: the picture, then both Suricatas beside each other."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from pipeline.demo import UNDERSTOOD, Comparison, Side
+from pipeline.demo.offline import Comparison
+from pipeline.demo.sides import UNDERSTOOD, Side
 from pipeline.summary import endpoint, printable
 from reassembly.records import canonical_ip
 

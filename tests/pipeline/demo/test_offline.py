@@ -6,23 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import demo
+from pipeline.demo import offline
+from pipeline.demo.sides import UNDERSTOOD
 from tests.pipeline.conftest import Run, records, truth
 
 
 @pytest.mark.suricata
 def test_without_and_with_peeltap(peeltap: Run, tmp_path: Path) -> None:
-    said = peeltap("demo", "--json", "--keep", tmp_path)
+    said = peeltap("demo", "--offline", "--json", "--keep", tmp_path)
     assert said.code == 0, said.err
     told = json.loads(said.out)
-    assert told["recordings"] == list(demo.RECORDINGS)
+    assert told["recordings"] == list(offline.RECORDINGS)
     # Whatever Suricata says alone, it names only the gateways.
     assert {flow["source"] for flow in told["without"]["flows"]} == {"172.16.23.1"}
     assert all(row["attacker"] == "172.16.23.1" for row in told["without"]["alerts"])
     # With Peeltap, it says what the recordings' authors know.
     known = {
         (alert["sid"], alert["from"][0], *alert["to"])
-        for name in demo.RECORDINGS
+        for name in offline.RECORDINGS
         for alert in truth(name)["alerts"]
         if "restore" in alert["modes"]
     }
@@ -30,9 +31,11 @@ def test_without_and_with_peeltap(peeltap: Run, tmp_path: Path) -> None:
         (row["signature_id"], row["attacker"], row["decoy"], row["decoy_port"])
         for row in told["with"]["alerts"]
     } == known
-    attackers = {one["true"][0] for name in demo.RECORDINGS for one in truth(name)["connections"]}
+    attackers = {
+        one["true"][0] for name in offline.RECORDINGS for one in truth(name)["connections"]
+    }
     assert {flow["source"] for flow in told["with"]["flows"]} == attackers
-    for name in demo.UNDERSTOOD:
+    for name in UNDERSTOOD:
         assert told["with"]["understood"][name] > told["without"]["understood"][name], name
     assert told["with"]["understood"]["SSH clients"] == told["with"]["events"]["ssh"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -48,40 +51,21 @@ def test_without_and_with_peeltap(peeltap: Run, tmp_path: Path) -> None:
 def test_without_its_recordings_it_says_so(
     peeltap: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "FIXTURES", tmp_path)
-    said = peeltap("demo")
+    monkeypatch.setattr(offline, "FIXTURES", tmp_path)
+    said = peeltap("demo", "--offline")
     assert said.code == 1
     assert said.err.startswith(f"peeltap: {tmp_path}/captures/http-proxy-v2.pcap: the demo's ")
 
 
 def test_an_installation_has_what_it_shows() -> None:
     """The wheel takes along just these files, and they are here."""
-    root = demo.FIXTURES.parent
+    root = offline.FIXTURES.parent
     project = tomllib.loads((root / "pyproject.toml").read_text())
     taken = {entry["path"] for entry in project["tool"]["maturin"]["include"]}
     assert taken == {
         "fixtures/peeltap.yaml",
         "fixtures/rules/peeltap.rules",
-        *(f"fixtures/captures/{name}.pcap" for name in demo.RECORDINGS),
+        *(f"fixtures/captures/{name}.pcap" for name in offline.RECORDINGS),
     }
     for path in taken:
         assert (root / path).is_file()
-
-
-def test_what_was_understood_is_the_clients_half(tmp_path: Path) -> None:
-    eve = tmp_path / "eve.json"
-    events = [
-        {"event_type": "http", "http": {"http_method": "GET"}},
-        {"event_type": "http", "http": {"http_method": "\u0000"}},
-        {"event_type": "http", "http": {"status": 200}},
-        {"event_type": "ssh", "ssh": {"server": {}}},
-        {"event_type": "ssh", "ssh": {"server": {}, "client": {}}},
-        {"event_type": "tls", "tls": {"version": "TLS 1.2"}},
-        {"event_type": "tls", "tls": {"sni": "decoy.example"}},
-        {"event_type": "smtp", "smtp": {"helo": "x"}},
-        {"event_type": "stats"},
-    ]
-    eve.write_text("".join(json.dumps(event) + "\n" for event in events))
-    side = demo.read_side(eve)
-    assert side.understood == dict.fromkeys(demo.UNDERSTOOD, 1)
-    assert side.types["http"] == 3

@@ -1,0 +1,29 @@
+"""The last good rules, on disk: what the agent starts from when gateway1 cannot be reached."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+from diversion.proxy.listeners import Listener, read_listeners
+
+
+def save(path: str, serial: str, listeners: tuple[Listener, ...]) -> None:
+    """Keep a good set; the file is never half written. Raises OSError."""
+    target = Path(path)
+    draft = target.with_name(target.name + ".new")
+    data = {"serial": serial, "listeners": [one.as_dict() for one in listeners]}
+    with draft.open("w") as file:
+        json.dump(data, file)
+        file.flush()
+        os.fsync(file.fileno())
+    draft.replace(target)
+
+
+def restore(path: str) -> tuple[str, tuple[Listener, ...]]:
+    """Read what `save` kept: serial and set; OSError or ValueError if there is nothing good."""
+    data = json.loads(Path(path).read_text())
+    if not isinstance(data, dict) or not isinstance(data.get("serial"), str):
+        raise ValueError(f"{path}: holds no rules")
+    return data["serial"], read_listeners(data.get("listeners"))

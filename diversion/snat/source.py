@@ -1,0 +1,85 @@
+"""What all ways of taking the peer's address as the source have in common."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from typing import Protocol
+
+from diversion.proxy.addresses import Ends
+
+Go = Callable[[str | None], None]
+"""Called when the socket may connect, with what went wrong if it may not."""
+
+
+class SourceError(Exception):
+    """The source could not be set up; one sentence with the remedy."""
+
+
+class Source(Protocol):
+    """One way; all calls come from the loop's thread."""
+
+    @property
+    def port_changed(self) -> int:
+        """Connections with the peer's address but another port, since its own was in use."""
+
+    def open(self) -> None:
+        """Set up, and remove what a killed process has left; SourceError."""
+
+    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
+        """Prepare a socket that shall connect to `decoy` as `peer`.
+
+        Calls `go` now or later in the round. Gives what is to be called at the connection's end.
+        """
+
+    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """Prepare another socket with another port, after the kernel has refused the peer's own.
+
+        False if that would not help.
+        """
+
+    def close(self) -> None:
+        """Take down what `open` has set up."""
+
+
+class OwnSource:
+    """The decoy sees gateway2."""
+
+    port_changed = 0
+
+    def open(self) -> None:
+        """Nothing to do."""
+
+    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
+        """As of a `Source`."""
+        go(None)
+        return _nothing
+
+    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """As of a `Source`."""
+        return False
+
+    def close(self) -> None:
+        """Nothing to do."""
+
+
+def _nothing() -> None:
+    pass
+
+
+class Tuples:
+    """Which (peer, decoy) pairs are in use: two connections cannot have the same four values."""
+
+    def __init__(self) -> None:
+        self._used: set[tuple[Ends, Ends]] = set()
+
+    def take(self, peer: Ends, decoy: Ends) -> bool:
+        """Use a pair, unless it is in use."""
+        if (peer, decoy) in self._used:
+            return False
+        self._used.add((peer, decoy))
+        return True
+
+    def give(self, peer: Ends, decoy: Ends) -> None:
+        """It is free again."""
+        self._used.discard((peer, decoy))

@@ -1,0 +1,17 @@
+"""`peeltap demo`: what one Suricata says without and with Peeltap, shown to a stranger.
+
+live        the whole system in namespaces of its own: the show from its beginning to its end
+offline     recorded attacks through `peeltap replay`, where a live show is not possible
+
+network     the demo's machines, their addresses and links
+proxies     agent, gateway1 and gateway2, those of Peeltap
+programs    the real programs on them: decoys, proxies, Suricata, dumpcap, Peeltap
+attacks     what is played, and by whom
+verdict     what both Suricatas said of each attack, and whether its attacker was named
+counters    what the picture counts while the attacks go on
+screen      the picture, the counters and the table of the live show
+sides       what one Suricata said, added up
+offline_view  the screen of the recordings
+
+live ──> network, programs ──> attacks ──> eve.json of both ──> verdict ──> screen
+"""

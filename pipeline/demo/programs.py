@@ -1,0 +1,372 @@
+"""The real programs of the demo, each with its configuration and the sign that it is up.
+
+Decoys and proxies run plain, as nobody: an ordinary user's world knows no second user id that they
+could change to. Their files lie in the world's directory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import yaml
+
+from diversion.namespaces import NamespaceError, Program, Space
+from pipeline.demo import proxies as ours
+from pipeline.demo.network import (
+    BRIDGE,
+    DECOYS,
+    GATEWAY1,
+    GATEWAY1_FOR_AGENT,
+    SERVICES,
+    VMS,
+    Ends,
+    Network,
+    Service,
+)
+from suricata import live_config
+from suricata.config import ENGINE_LOG, EVE_FILE
+from suricata.settings import SuricataSettings
+
+NEEDED: Final = {
+    "haproxy": "haproxy",
+    "nginx": "nginx-light",
+    "sshd": "openssh-server",
+    "ssh": "openssh-client",
+    "ssh-keygen": "openssh-client",
+    "curl": "curl",
+    "nc": "netcat-openbsd",
+    "openssl": "openssl",
+    "bash": "bash",
+    "nsenter": "util-linux",
+    "unshare": "util-linux",
+}
+"""Programs, and Debian's packages that have them. Suricata has messages of its own."""
+
+SITE: Final = "intranet.decoy.example"
+TAP: Final = "vtap0"
+CONTROL: Final = Path("/run/peeltap/control.sock")
+"""The default, in the world's own /run: `peeltap status` finds it there."""
+
+SBIN: Final = "/usr/local/sbin:/usr/sbin:/sbin"
+"""Where servers live, and where an ordinary user's PATH does not lead."""
+
+
+def missing(*more: str) -> str | None:
+    """None if every program is installed, otherwise a clause that names those which are not."""
+    packages = {**NEEDED, **dict.fromkeys(more, "tshark")}
+    lacking = [name for name in packages if _found(name) is None]
+    if lacking:
+        install = " ".join(sorted({packages[name] for name in lacking}))
+        return f"{', '.join(lacking)} not installed (Debian: apt-get install {install})"
+    if importlib.util.find_spec("aiosmtpd") is None:
+        return "aiosmtpd, the SMTP decoy, is not installed (pip install aiosmtpd)"
+    return None
+
+
+# --- Proxies -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Hop:
+    """One service through one proxy: where it is accepted, where it goes, headers on both sides."""
+
+    listen: Ends
+    to: Ends
+    accepts: bool = False
+    sends: bool = False
+
+
+def _by_gateway1(service: Service) -> Hop:
+    if service.agent:
+        return Hop((GATEWAY1_FOR_AGENT, service.leg_port), service.leg, accepts=True, sends=True)
+    return Hop(service.decoy, service.leg, sends=True)
+
+
+def _by_agent(service: Service) -> Hop:
+    return Hop(service.decoy, (GATEWAY1_FOR_AGENT, service.leg_port), sends=True)
+
+
+def _by_gateway2(service: Service) -> Hop:
+    return Hop(service.leg, service.decoy, accepts=True)
+
+
+def hops(place: str) -> list[Hop]:
+    """What the proxy of that machine does: of host, agent, vm1 or vm2."""
+    if place == "host":
+        return [_by_gateway1(service) for service in SERVICES]
+    if place == "agent":
+        return [_by_agent(service) for service in SERVICES if service.agent]
+    return [_by_gateway2(service) for service in SERVICES if service.vm == place]
+
+
+def bracketed(ends: Ends) -> str:
+    """Write `192.0.2.1:80` or `[2001:db8::1]:80`."""
+    address, port = ends
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def haproxy(space: Space, hops: Sequence[Hop]) -> Program:
+    """HAProxy, which speaks PROXY v2."""
+    lines = [
+        "global",
+        "  log stdout format raw local0",
+        "  maxconn 200",
+        "  nbthread 1",
+        "defaults",
+        "  mode tcp",
+        "  log global",
+        '  log-format "%ci:%cp -> %fi:%fp, onward %bi:%bp -> %si:%sp"',
+        "  timeout connect 5s",
+        "  timeout client 30s",
+        "  timeout server 30s",
+    ]
+    for number, hop in enumerate(hops):
+        lines += [
+            f"listen hop{number}",
+            f"  bind {bracketed(hop.listen)} {'accept-proxy' if hop.accepts else ''}",
+            f"  server to{number} {bracketed(hop.to)} {'send-proxy-v2' if hop.sends else ''}",
+        ]
+    config = space.directory / f"haproxy-{space.name}.cfg"
+    config.write_text("\n".join(lines) + "\n")
+    return _serving(
+        space,
+        [_path("haproxy"), "-db", "-f", config],
+        f"haproxy-{space.name}.log",
+        (hop.listen[1] for hop in hops),
+    )
+
+
+PROXIES: Final[dict[str, Callable[[Space, Sequence[Hop]], Program]]] = {
+    "vm1": ours.gateway2,
+    "vm2": haproxy,
+    "host": ours.gateway1,
+    "agent": ours.agent,
+}
+"""What stands where: gateway2 in both VMs, gateway1, the agent; in the order of starting."""
+
+
+def proxies(network: Network) -> None:
+    """Start them all."""
+    for place, start in PROXIES.items():
+        start(network.spaces[place], hops(place))
+
+
+# --- Decoys --------------------------------------------------------------------------------------
+
+
+def decoys(network: Network) -> None:
+    """nginx in vm1; sshd, which lets nobody in, and aiosmtpd, which takes every mail, in vm2."""
+    directory = network.world.directory
+    _site(directory)
+    _nginx(network.spaces["vm1"])
+    _sshd(network.spaces["vm2"])
+    address, port = DECOYS["vm2"][0], 25
+    argv: list[str | Path] = [sys.executable, "-m", "aiosmtpd", "-n", "-l", f"{address}:{port}"]
+    argv += ["-c", "aiosmtpd.handlers.Sink"]
+    _serving(network.spaces["vm2"], argv, "smtp-decoy.log", [port])
+
+
+def _site(directory: Path) -> None:
+    """The decoys' content and keys."""
+    root = directory / "www"
+    root.mkdir()
+    (root / "index.html").write_text("<html><title>Intranet</title><p>Staff only.</html>\n")
+    (root / "login").write_text("Login failed.\n")
+    request = [_path("openssl"), "req", "-x509", "-newkey", "ec"]
+    request += ["-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30"]
+    request += ["-subj", f"/O=Decoy/CN={SITE}"]
+    request += ["-keyout", f"{directory}/key.pem", "-out", f"{directory}/cert.pem"]
+    key = [_path("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", f"{directory}/host_key"]
+    for argv in (request, key):
+        subprocess.run(argv, check=True, capture_output=True, stdin=subprocess.DEVNULL)
+
+
+def _nginx(space: Space) -> None:
+    directory = space.directory
+    web = [service for service in SERVICES if service.name.startswith("http")]
+    listens = [
+        f"    listen {bracketed(one.decoy)}{' ssl' if one.name == 'https' else ''};\n"
+        for one in web
+    ]
+    config = directory / "nginx.conf"
+    config.write_text(
+        "daemon off; worker_processes 1;\n"
+        f"pid {directory}/nginx.pid; error_log stderr info;\n"
+        "events { worker_connections 200; }\n"
+        "http {\n"
+        f"  access_log {directory}/nginx-access.log; default_type text/html;\n"
+        f"  client_body_temp_path {directory}/nginx-body; proxy_temp_path {directory}/nginx-p;\n"
+        f"  fastcgi_temp_path {directory}/nginx-f; uwsgi_temp_path {directory}/nginx-u;\n"
+        f"  scgi_temp_path {directory}/nginx-s;\n"
+        "  server {\n"
+        + "".join(listens)
+        + f"    ssl_certificate {directory}/cert.pem; ssl_certificate_key {directory}/key.pem;\n"
+        f"    root {directory}/www;\n"
+        # A static file answers no POST; 405 says so, and here it is the page that was asked for.
+        "    error_page 405 =200 $uri;\n"
+        "  }\n"
+        "}\n"
+    )
+    _serving(
+        space,
+        [_path("nginx"), "-e", "stderr", "-c", config],
+        "nginx.log",
+        {service.decoy[1] for service in web},
+    )
+
+
+def _sshd(space: Space) -> None:
+    [listen] = [service.decoy for service in SERVICES if service.name == "ssh"]
+    directory = space.directory
+    config = directory / "sshd_config"
+    config.write_text(
+        f"ListenAddress {bracketed(listen)}\nHostKey {directory}/host_key\nPidFile none\n"
+        "UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
+        "AuthorizedKeysFile none\n"
+    )
+    # sshd runs itself anew for each connection and therefore wants an absolute path.
+    _serving(space, [_path("sshd"), "-D", "-e", "-f", config], "sshd.log", [listen[1]])
+
+
+# --- Observers -----------------------------------------------------------------------------------
+
+
+def capture(space: Space, interface: str, path: Path) -> Program:
+    """dumpcap on one interface; it ends in order on SIGINT."""
+    argv: list[str | Path] = [_path("dumpcap"), "-q", "-i", interface, "-w", path]
+    program = space.spawn(argv, log=f"dumpcap-{interface}.log")
+    _wait_for_words(program, "File:", program.log)
+    return program
+
+
+def suricata_alone(network: Network, suricata: SuricataSettings) -> tuple[Program, Path]:
+    """A Suricata on br1, run as Peeltap runs the one on the tap; and the file of its events."""
+    logs = network.world.directory / "alone"
+    logs.mkdir()
+    config = logs / live_config.CONFIG_FILE
+    config.write_text(live_config.emit(suricata, BRIDGE, logs))
+    argv: list[str | Path] = [_path(suricata.binary), "-c", config, "-l", logs]
+    argv += [f"--af-packet={BRIDGE}", "--init-errors-fatal"]
+    program = network.host.spawn(argv, log="suricata-alone.log")
+    _wait_for_words(program, "Engine started", logs / ENGINE_LOG)
+    return program, logs / EVE_FILE
+
+
+# --- Peeltap -------------------------------------------------------------------------------------
+
+
+def tap(network: Network) -> tuple[dict[str, Any], bool]:
+    """The `tap:` section for this world, and whether it is a real tap.
+
+    Where this user may not open /dev/net/tun, packets are injected into one end of a veth pair.
+    """
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        host = network.host
+        network.world.connect((host, TAP, ()), (host, f"{TAP}-end", ()))
+        return {"interface": TAP}, False
+    return {"name": TAP, "persistent": False}, True
+
+
+def configuration(
+    network: Network, suricata: SuricataSettings, tap: dict[str, Any], events: Path
+) -> Path:
+    """Write Peeltap's own file, as an operator would."""
+    directory = network.world.directory
+    CONTROL.parent.mkdir(exist_ok=True)
+    whole = {
+        "gateways": [
+            {"from": GATEWAY1, "to": address, "headers": ["proxy-v2"]} for address in VMS.values()
+        ],
+        "capture": {"interface": BRIDGE},
+        "tap": tap,
+        "suricata": {
+            "rules": [str(path) for path in suricata.rules],
+            "home_net": suricata.home_net,
+            "extra": suricata.extra,
+        },
+        "sinks": [{"file": str(events)}],
+        "state": {"directory": str(directory / "state")},
+        "control": {"socket": str(CONTROL)},
+        "log": {"format": "text"},
+    }
+    path = directory / "peeltap.yaml"
+    path.write_text("# Made by peeltap demo.\n" + yaml.safe_dump(whole, sort_keys=False))
+    return path
+
+
+def peeltap(network: Network, config: Path) -> Program:
+    """`peeltap run`, which runs a Suricata of its own on the tap."""
+    # It starts elsewhere, and has to be this Peeltap, not one that is installed.
+    here = str(Path(__file__).parents[2])
+    call = f"import sys; sys.path.insert(0, {here!r}); from pipeline.cli import main; main()"
+    argv: list[str | Path] = [sys.executable, "-c", call, "run", "--config", config]
+    return network.host.spawn(argv, log="peeltap.log")
+
+
+def status() -> dict[str, Any] | None:
+    """What the service says of itself, None while it does not."""
+    from pipeline.control import Client, ControlError
+
+    try:
+        with Client(CONTROL) as client:
+            return client.ask("status")
+    except ControlError:
+        return None
+
+
+def wait_ready(program: Program, seconds: float = 60) -> None:
+    """Return when Peeltap captures, and its Suricata listens."""
+    deadline = time.monotonic() + seconds
+    while True:
+        said = status() or {}
+        states = [said.get(part, {}).get("state") for part in ("capture", "output", "suricata")]
+        if states == ["up", "up", "ready"]:
+            return
+        code = program.process.poll()
+        if code is not None or time.monotonic() > deadline:
+            what = f"is not ready ({states})" if code is None else f"ended with {code}"
+            raise NamespaceError(f"peeltap run {what}: {program.last_words()}")
+        time.sleep(0.1)
+
+
+# --- Common --------------------------------------------------------------------------------------
+
+
+def _found(name: str) -> str | None:
+    return shutil.which(name) or shutil.which(name, path=SBIN)
+
+
+def _path(name: str) -> str:
+    """The program's absolute path; some want it, and some are not on everybody's PATH."""
+    found = _found(name)
+    if found is None:
+        raise NamespaceError(f"the program {name} is not installed")
+    return found
+
+
+def _serving(space: Space, argv: Sequence[str | Path], log: str, ports: Iterable[int]) -> Program:
+    program = space.spawn(argv, log=log, plain=True)
+    space.wait_listening(program, *ports)
+    return program
+
+
+def _wait_for_words(program: Program, words: str, log: Path, seconds: float = 60) -> None:
+    """Return when the program has written the words into `log`."""
+    deadline = time.monotonic() + seconds
+    while not (log.exists() and words in log.read_text(errors="replace")):
+        code = program.process.poll()
+        if code is not None or time.monotonic() > deadline:
+            what = "is not ready" if code is None else f"ended with {code}"
+            raise NamespaceError(f"{program.name} {what}: {program.last_words()}")
+        time.sleep(0.05)

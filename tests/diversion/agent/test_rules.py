@@ -1,0 +1,28 @@
+"""The last good rules, on disk."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from diversion.agent.rules import restore, save
+from diversion.proxy.listeners import Listener
+
+RULES = (Listener("web", ("192.0.2.1", 80)), Listener("v6", ("::1", 1), "tproxy", "/run/netns/x"))
+
+
+def test_what_is_kept_comes_back(tmp_path: Path) -> None:
+    path = str(tmp_path / "rules.json")
+    save(path, "abc", RULES)
+    save(path, "def", RULES[:1])
+    assert restore(path) == ("def", RULES[:1])
+    assert [one.name for one in tmp_path.iterdir()] == ["rules.json"]
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"serial": 1}', '{"serial": "x", "listeners": [1]}'])
+def test_what_is_no_set_of_rules(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "rules.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"."):
+        restore(str(path))

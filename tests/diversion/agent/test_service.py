@@ -1,0 +1,150 @@
+"""The agent as its users have it: one file, run by a Python that has nothing else."""
+
+from __future__ import annotations
+
+import ast
+import json
+import resource
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from diversion.proxy.hub import raise_file_limit
+from tests.diversion.running import read_exactly, server
+
+ROOT = Path(__file__).parents[3]
+AGENT = sorted([*(ROOT / "diversion/proxy").glob("*.py"), *(ROOT / "diversion/agent").glob("*.py")])
+
+
+@pytest.fixture(scope="module")
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """peeltap-agent.pyz, as `make agent` builds it."""
+    path = tmp_path_factory.mktemp("agent") / "peeltap-agent.pyz"
+    subprocess.run([sys.executable, ROOT / "scripts/make_agent.py", path], check=True)
+    return path
+
+
+# Isolated and without site-packages: the standard library is all there is.
+BARE = [sys.executable, "-I", "-S"]
+
+
+def test_help_on_a_bare_python(archive: Path) -> None:
+    done = subprocess.run([*BARE, archive, "--help"], capture_output=True, text=True, check=True)
+    assert "--config" in done.stdout
+    assert "gateway1" in done.stdout
+
+
+def test_python_3_9_knows_everything_that_it_uses() -> None:
+    """vermin knows since when each name of the standard library is there."""
+    vermin = Path(sys.executable).with_name("vermin")
+    command: list[str | Path] = [vermin, "-t=3.9-", "--violations", "--no-tips"]
+    # Guarded by hasattr: without it bytes are copied.
+    for name in ("os.splice", "os.SPLICE_F_MOVE", "os.SPLICE_F_NONBLOCK"):
+        command += ["--exclude", name]
+    done = subprocess.run([*command, *AGENT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", AGENT, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_its_grammar_is_that_of_python_3_9(path: Path) -> None:
+    tree = ast.parse(path.read_text(), feature_version=(3, 9))
+    # Outside annotations, which stay text, `X | None` would be evaluated.
+    first = tree.body[1] if len(tree.body) > 1 else None
+    if first is not None:
+        assert isinstance(first, ast.ImportFrom)
+        assert first.module == "__future__"
+
+
+def test_wrong_use_is_a_message(archive: Path, tmp_path: Path) -> None:
+    path = tmp_path / "agent.json"
+    path.write_text('{"name": "edge"}')
+    done = subprocess.run([*BARE, archive, "-c", path], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr == f"{path}: gateway1: missing; ADDRESS:PORT\n"
+    path.write_text('{"name": "edge", "gateway1": "192.0.2.1:1"}')
+    assert subprocess.run([*BARE, archive, "-c", path, "--check"]).returncode == 0
+
+
+class Agent:
+    """The agent's process with one listener on loopback."""
+
+    def __init__(self, archive: Path, directory: Path, gateway1: tuple[str, int]) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            self.at = free.getsockname()
+        config = {
+            "name": "edge",
+            "gateway1": f"{gateway1[0]}:{gateway1[1]}",
+            "rules": False,
+            "listeners": [{"name": "web", "listen": f"127.0.0.1:{self.at[1]}"}],
+            "log": str(directory / "agent.log"),
+            "limits": {"connections": 15_000, "per_peer": 15_000},
+        }
+        path = directory / "agent.json"
+        path.write_text(json.dumps(config))
+        self.process = subprocess.Popen([*BARE, archive, "--config", path])
+        for _ in range(500):
+            try:
+                socket.create_connection(self.at, timeout=5).close()
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.02)
+
+
+@pytest.fixture
+def agent(archive: Path, tmp_path: Path) -> Iterator[tuple[Agent, socket.socket]]:
+    with server() as (listening, to):
+        made = Agent(archive, tmp_path, to)
+        listening.accept()[0].close()
+        yield made, listening
+        made.process.kill()
+        made.process.wait()
+
+
+def test_sigterm_drains(agent: tuple[Agent, socket.socket], tmp_path: Path) -> None:
+    made, listening = agent
+    with socket.create_connection(made.at, timeout=10) as peer:
+        decoy, _ = listening.accept()
+        assert read_exactly(decoy, 28)[:12] == b"\r\n\r\n\0\r\nQUIT\n"
+        made.process.send_signal(signal.SIGTERM)
+        while b'"draining"' not in (tmp_path / "agent.log").read_bytes():
+            time.sleep(0.02)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(made.at, timeout=10)
+        peer.sendall(b"still here")
+        assert decoy.recv(100) == b"still here"
+        decoy.close()
+    assert made.process.wait(10) == 0
+    lines = [json.loads(line) for line in (tmp_path / "agent.log").read_text().splitlines()]
+    assert lines[-1]["bytes_to_decoy"] == 10
+
+
+def test_10_000_connections_take_less_than_300_mib(agent: tuple[Agent, socket.socket]) -> None:
+    """Half of them have said something that nobody reads, so that it has to be held."""
+    made, listening = agent
+    listening.listen(4096)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    raise_file_limit(10_000)
+    # Only root may go beyond the hard limit.
+    count = min(10_000, (resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 400) // 2)
+    held: list[socket.socket] = []
+    try:
+        while len(held) < 2 * count:
+            for _ in range(100):
+                peer = socket.create_connection(made.at, timeout=10)
+                held.append(peer)
+                if len(held) % 4:
+                    peer.sendall(b"x" * 2000)
+            held += [listening.accept()[0] for _ in range(100)]
+        status = Path(f"/proc/{made.process.pid}/status").read_text()
+        [resident] = [line.split()[1] for line in status.splitlines() if line.startswith("VmRSS")]
+        assert int(resident) < 300 * 1024
+    finally:
+        for sock in held:
+            sock.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

@@ -1,0 +1,100 @@
+"""Rules: which decoy is behind a destination, what an agent is told, what is refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from diversion.gateway import rules as module
+from diversion.gateway.rules import OWN, Rules, RuleSet
+
+DECOYS = {name: {"gateway2": f"172.16.23.2:{9000 + at}"} for at, name in enumerate("abc")}
+
+
+def rule_set(*rules: dict[str, Any]) -> RuleSet:
+    return RuleSet(Rules.model_validate({"decoys": DECOYS, "rules": list(rules)}))
+
+
+RULES = rule_set(
+    {
+        "agent": "edge",
+        "destinations": ["198.51.100.0/24:1-1024"],
+        "decoy": "a",
+        "listen": ["0.0.0.0:7001"],
+        "accept": "redirect",
+    },
+    {"agent": "edge", "listen": ["198.51.100.7:80", "[2001:db8::7]:80"], "decoy": "b"},
+    {"agent": "edge", "destinations": ["198.51.0.0/16"], "decoy": "c"},
+    {"listen": ["192.0.2.1:80"], "decoy": "c", "name": "own"},
+)
+
+
+@pytest.mark.parametrize(
+    ("agent", "destination", "decoy"),
+    [
+        ("edge", ("198.51.100.7", 80), "b"),
+        ("edge", ("198.51.100.7", 81), "a"),
+        ("edge", ("198.51.100.7", 1025), "c"),
+        ("edge", ("2001:db8::7", 80), "b"),
+        ("edge", ("198.52.0.1", 80), None),
+        ("edge", ("192.0.2.1", 80), None),
+        (OWN, ("192.0.2.1", 80), "c"),
+        ("other", ("198.51.100.7", 80), None),
+    ],
+)
+def test_the_decoy_behind_a_destination(
+    agent: str, destination: tuple[str, int], decoy: str | None
+) -> None:
+    for _ in range(2):  # the second time from memory
+        found = RULES.decoy(agent, destination)
+        assert found == (None if decoy is None else RULES.decoys[decoy])
+
+
+def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "CACHED", 10)
+    rules = rule_set({"agent": "edge", "destinations": ["198.51.0.0/16"], "decoy": "c"})
+    for host in range(100):
+        assert rules.decoy("edge", (f"198.51.0.{host}", 1)) is not None
+        assert len(rules._cache) <= 10
+
+
+def test_an_agent_is_told_its_own_listeners_and_a_serial_of_them() -> None:
+    told = RULES.message("edge")["rules"]
+    assert [one["listen"] for one in told["listeners"]] == [
+        "0.0.0.0:7001",
+        "198.51.100.7:80",
+        "[2001:db8::7]:80",
+    ]
+    assert told["listeners"][0]["accept"] == "redirect"
+    assert told["serial"] == RULES.message("edge")["rules"]["serial"]
+    assert told["serial"] != RULES.message("other")["rules"]["serial"]
+    assert RULES.message("other")["rules"]["listeners"] == []
+    assert RULES.listeners(OWN)[0]["name"] == "own"
+
+
+@pytest.mark.parametrize(
+    ("rules", "what"),
+    [
+        ([{"listen": ["192.0.2.1:80"], "decoy": "z"}], "'z' is not in decoys; known: a, b, c"),
+        ([{"decoy": "a"}], "needs listen, destinations or both"),
+        ([{"listen": ["0.0.0.0:80"], "decoy": "a"}], "destinations: needed"),
+        (
+            [{"listen": ["192.0.2.1:80"], "accept": "tproxy", "decoy": "a"}],
+            "destinations: needed",
+        ),
+        ([{"listen": ["192.0.2.1:80"], "netns": "x", "decoy": "a"}], "netns: must be a path"),
+        (
+            [
+                {"listen": ["192.0.2.1:80"], "decoy": "a"},
+                {"listen": ["192.0.2.1:80"], "decoy": "b"},
+            ],
+            "rules[1].listen: 192.0.2.1:80 is in rules[0] already",
+        ),
+    ],
+)
+def test_what_is_refused(rules: list[dict[str, Any]], what: str) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Rules.model_validate({"decoys": DECOYS, "rules": rules})
+    assert what in str(raised.value)

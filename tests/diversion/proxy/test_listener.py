@@ -1,0 +1,56 @@
+"""Listening sockets and the destinations of what they accept, without anybody who diverts."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from diversion.proxy import listener as listening
+from fixtures.netns import Lab
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("accept", ["direct", "redirect"])
+def test_who_is_not_diverted_wanted_to_come_here(address: str, accept: str) -> None:
+    with listening.listen((address, 0), accept=accept) as made:
+        assert not made.getblocking()
+        at = made.getsockname()[:2]
+        with socket.create_connection(at, timeout=5):
+            made.setblocking(True)
+            sock, _ = made.accept()
+            with sock:
+                assert listening.destination(sock, accept) == at
+
+
+def test_what_cannot_be_opened_is_named() -> None:
+    with pytest.raises(OSError, match=r"192\.0\.2\.1:80: Cannot assign requested address"):
+        listening.listen(("192.0.2.1", 80))
+    with pytest.raises(OSError, match=r"127\.0\.0\.1:0 in /run/netns/none: No such file"):
+        listening.listen(("127.0.0.1", 0), netns="/run/netns/none")
+    with pytest.raises(OSError, match=r"in /etc/hostname: .*Invalid argument"):
+        listening.listen(("127.0.0.1", 0), netns="/etc/hostname")
+
+
+@pytest.mark.netns
+def test_a_socket_in_another_namespace_and_this_thread_at_home_again() -> None:
+    home = Path("/proc/thread-self/ns/net").readlink()
+    with Lab() as lab:
+        space = lab.namespace("there")
+        with listening.listen(("127.0.0.1", 4711), netns=space.path):
+            assert Path("/proc/thread-self/ns/net").readlink() == home
+            assert (10, 4711) in space.sockets()
+            said = space.run(["nc", "-z", "-v", "127.0.0.1", "4711"])
+            assert said == b""
+        with pytest.raises(OSError, match="in use"), listening.namespace(space.path):
+            raise OSError(98, "in use")
+        assert Path("/proc/thread-self/ns/net").readlink() == home
+
+
+@pytest.mark.netns
+@pytest.mark.parametrize("address", ["0.0.0.0", "::"])
+def test_a_transparent_socket_may_have_any_address(address: str) -> None:
+    foreign = "192.0.2.99" if address == "0.0.0.0" else "2001:db8::99"
+    with listening.listen((foreign, 0), accept="tproxy") as made:
+        assert made.getsockname()[0] == foreign

@@ -1,0 +1,104 @@
+"""Sets of listeners: read whole, changed without touching what stays."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from diversion.proxy.addresses import Ends
+from diversion.proxy.listeners import Listener, ListenerSet, RulesError, change, read_listeners
+from tests.diversion.running import running
+
+WEB = Listener("web", ("192.0.2.1", 80))
+SSH = Listener("ssh", ("192.0.2.1", 22))
+
+
+def test_sets_are_read_as_they_are_written() -> None:
+    listeners = (WEB, Listener("x", ("2001:db8::1", 1), "redirect", "/run/netns/x"))
+    assert read_listeners([one.as_dict() for one in listeners]) == listeners
+
+
+@pytest.mark.parametrize(
+    ("value", "problems"),
+    [
+        ({}, [("", "must be a list of listeners")]),
+        ([1, {"listen": "x"}], [("[0]", "must be an object"), ("[1]", "'x' is not ADDRESS:PORT")]),
+        ([{"listen": "192.0.2.1:0"}], [("[0]", "port 0")]),
+        ([{"listen": "192.0.2.1:1", "accept": "magic"}], [("[0]", "accept: must be one of")]),
+        ([{"listen": "192.0.2.1:1", "netns": "x"}], [("[0]", "netns: must be a path")]),
+        ([{"listen": "192.0.2.1:1", "name": 1}], [("[0]", "name: must be text")]),
+        ([{"listen": "192.0.2.1:1", "more": 1}], [("[0]", "must be an object with name")]),
+        ([WEB.as_dict(), SSH.as_dict(), WEB.as_dict()], [("[2]", "is there twice")]),
+        ([WEB.as_dict()] * 10_001, [("", "more than 10000 listeners")]),
+    ],
+)
+def test_what_is_wrong_is_said_with_its_place(value: Any, problems: list[tuple[str, str]]) -> None:
+    with pytest.raises(RulesError) as raised:
+        read_listeners(value)
+    assert len(raised.value.problems) == len(problems)
+    for (place, what), (wanted, words) in zip(raised.value.problems, problems, strict=True):
+        assert place == wanted
+        assert words in what
+
+
+@pytest.mark.parametrize(
+    ("have", "want", "close", "opened"),
+    [
+        ((), (WEB,), (), (WEB,)),
+        ((WEB,), (), (WEB,), ()),
+        ((WEB,), (WEB, SSH), (), (SSH,)),
+        ((WEB,), (Listener("other name", WEB.listen),), (), ()),
+        (
+            (WEB,),
+            (Listener("web", WEB.listen, "tproxy"),),
+            (WEB,),
+            (Listener("web", WEB.listen, "tproxy"),),
+        ),
+    ],
+)
+def test_changes(
+    have: tuple[Listener, ...],
+    want: tuple[Listener, ...],
+    close: tuple[Listener, ...],
+    opened: tuple[Listener, ...],
+) -> None:
+    found = change(have, want)
+    assert found.close == close
+    assert found.open == opened
+
+
+def free_port() -> Ends:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return "127.0.0.1", found.getsockname()[1]
+
+
+def test_a_set_of_real_listeners() -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
+    one = Listener("one", free_port())
+    lost = Listener("lost", ("127.0.0.1", taken.getsockname()[1]))
+    heard: list[tuple[Ends, Ends]] = []
+
+    def accepted(sock: socket.socket, peer: Ends, destination: Ends) -> None:
+        heard.append((peer, destination))
+        sock.close()
+
+    with running() as relay:
+        listeners = ListenerSet(relay.hub, accepted, lambda: None)
+        relay.do(lambda: listeners.apply((one, lost)))
+        states = {each["name"]: (each["up"], each["error"]) for each in listeners.report()}
+        assert states["one"] == (True, "")
+        assert states["lost"][0] is False
+        assert "Address already in use" in states["lost"][1]
+        renamed = Listener("another", one.listen)
+        relay.do(lambda: listeners.apply((renamed,)))
+        with socket.create_connection(one.listen, timeout=10) as peer:
+            assert peer.recv(1) == b""
+            assert heard == [(peer.getsockname(), one.listen)]
+        assert [each["name"] for each in listeners.report() if each["up"]] == ["another"]
+        relay.do(lambda: listeners.apply(()))
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(one.listen, timeout=10)
+        relay.do(listeners.stop)
+    taken.close()

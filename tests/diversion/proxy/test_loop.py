@@ -1,0 +1,145 @@
+"""The loop: descriptors, deadlines and calls, with time as it comes."""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+
+import pytest
+
+from diversion.proxy.loop import TICK, Deadline, Loop
+
+
+def test_calls_from_another_thread_wake_it() -> None:
+    loop = Loop()
+    order: list[int] = []
+
+    def elsewhere() -> None:
+        for number in range(1000):
+            loop.call(lambda number=number: order.append(number))  # type: ignore[misc]
+        loop.stop()
+
+    thread = threading.Thread(target=elsewhere)
+    loop.call(thread.start)
+    loop.run()
+    thread.join()
+    assert order == list(range(1000))
+    loop.close()
+
+
+def test_a_deadline_is_asked_again_until_it_has_enough() -> None:
+    loop = Loop()
+    asked: list[float] = []
+
+    def due(now: float) -> float | None:
+        asked.append(now)
+        if len(asked) == 3:
+            loop.stop()
+            return None
+        return now + TICK
+
+    begin = loop.now
+    loop.at(begin, Deadline(due))
+    loop.run()
+    assert len(asked) == 3
+    assert asked == sorted(asked)
+    assert asked[0] >= begin
+    loop.close()
+
+
+def test_a_deadline_that_is_cancelled_or_moved_by_another_is_not_asked() -> None:
+    loop = Loop()
+    asked: list[str] = []
+    deadlines: dict[str, Deadline] = {}
+
+    def make(name: str) -> Deadline:
+        def due(now: float) -> float | None:
+            asked.append(name)
+            for other in deadlines:
+                if other != name:
+                    loop.cancel(deadlines[other])
+            loop.stop()
+            return None
+
+        return Deadline(due)
+
+    for name in ("one", "other"):
+        deadlines[name] = make(name)
+        loop.at(loop.now, deadlines[name])
+    loop.run()
+    assert len(asked) == 1
+    loop.close()
+
+
+def test_what_is_put_off_to_the_end_of_the_round_is_fair() -> None:
+    """A busy one that always has more to do does not keep a descriptor from its turn."""
+    loop = Loop()
+    read, write = os.pipe()
+    turns = 0
+
+    def busy() -> None:
+        nonlocal turns
+        turns += 1
+        if turns == 5:
+            os.write(write, b"x")
+        loop.soon(busy)
+
+    def ready(_: int) -> None:
+        loop.stop()
+
+    loop.register(read, ready, select.EPOLLIN)
+    loop.soon(busy)
+    loop.run()
+    assert 5 <= turns <= 7
+    for fd in (read, write):
+        os.close(fd)
+    loop.close()
+
+
+def test_an_idle_loop_sleeps() -> None:
+    """It takes no time of the processor while nothing happens."""
+    loop = Loop()
+    loop.at(loop.now + 1.0, Deadline(lambda now: loop.stop()))
+    before = os.times()
+    loop.run()
+    after = os.times()
+    used = after.user + after.system - before.user - before.system
+    assert used < 0.1, "of about a second"
+    loop.close()
+
+
+def test_a_descriptor_that_is_forgotten_is_not_called() -> None:
+    loop = Loop()
+    read, write = os.pipe()
+    loop.register(read, lambda _: loop.forget(read), select.EPOLLIN)
+    os.write(write, b"x")
+    loop.at(loop.now + TICK, Deadline(lambda now: loop.stop()))
+    # Level-triggered and not read: it stays ready, and is not called again.
+    loop.run()
+    loop.unregister(read)
+    loop.register(write, lambda _: loop.stop(), select.EPOLLOUT)
+    loop.run()
+    for fd in (read, write):
+        os.close(fd)
+    loop.close()
+
+
+def test_an_exception_ends_it_or_is_told() -> None:
+    loop = Loop()
+
+    def broken() -> None:
+        raise LookupError("ours")
+
+    loop.soon(broken)
+    with pytest.raises(LookupError, match="ours"):
+        loop.run()
+    told: list[str] = []
+    loop.failed = lambda error: told.append(str(error))
+    loop.soon(broken)
+    loop.call(broken)
+    loop.at(loop.now, Deadline(lambda now: broken()))
+    loop.at(loop.now + TICK, Deadline(lambda now: loop.stop()))
+    loop.run()
+    assert told == ["ours"] * 3
+    loop.close()
