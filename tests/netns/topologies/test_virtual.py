@@ -100,6 +100,6 @@ def test_a_failure_at_any_step_leaves_no_trace(one_vm: Host, backend: str) -> No
 
 
 def test_down_after_a_kill_at_any_step_leaves_no_trace(one_vm: Host) -> None:
-    told = one_vm.setup("kills", EXAMPLES / "virtual.yaml")
-    assert told["steps"] > 30
+    told = one_vm.setup("kills", one_vm.written("killed.yaml", SMALL))
+    assert told["steps"] > 15
     assert told["trace"] == []
