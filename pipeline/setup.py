@@ -13,8 +13,8 @@ from diversion.setup.desired import Backend, desired
 from diversion.setup.machine import Machine
 from diversion.setup.observed import Observed, observe
 from diversion.setup.plan import Action, Plan, PlanError, plan
-from diversion.setup.steps import Set, Step
-from diversion.setup.things import Desired
+from diversion.setup.steps import Make, Set, Step
+from diversion.setup.things import Desired, Ruleset
 from pipeline.errors import ConfigError, RunError
 from pipeline.topology_file import TopologyFile
 
@@ -172,7 +172,20 @@ class _Work:
     def look(self, asked: list[Desired]) -> Observed:
         entries = self.journal.entries.values()
         settings = [one.step.setting for one in entries if isinstance(one.step, Set)]
-        return observe(self.machine, asked, settings)
+        observed = observe(self.machine, asked, settings)
+        for other in journal.others(self.journal):
+            _leave_out(observed, other)
+        return observed
+
+
+def _leave_out(observed: Observed, other: journal.Journal) -> None:
+    """Tables of iptables that came with another topology go with the last of both."""
+    for entry in other.entries.values():
+        rules = entry.step.thing if isinstance(entry.step, Make) else None
+        if isinstance(rules, Ruleset) and rules.namespace in observed.tables:
+            before = observed.tables[rules.namespace]
+            kept = tuple(one for one in before if one in rules.tables_before)
+            observed.tables[rules.namespace] = kept
 
 
 def _commands(found: Plan) -> list[list[str]]:

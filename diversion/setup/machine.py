@@ -92,7 +92,7 @@ class Machine:
             number = error.code if isinstance(error, NetlinkError) else error.errno
             if not strict and number in _DONE_ALREADY:
                 return
-            raise SetupError(_reason(error), was_there=number == errno.EEXIST) from error
+            raise SetupError(reason(error), was_there=number == errno.EEXIST) from error
 
     def link_index(self, namespace: str, name: str) -> int:
         """The index of an interface; OSError (ENODEV) if there is none."""
@@ -261,7 +261,8 @@ _DONE_ALREADY: Final = (
 )
 
 
-def _reason(error: NetlinkError | OSError) -> str:
+def reason(error: NetlinkError | OSError) -> str:
+    """What the kernel said no with, and what helps."""
     if isinstance(error, NetlinkError):
         told = error.args[1] if len(error.args) > 1 else os.strerror(error.code)
         number = error.code

@@ -8,8 +8,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
+
+from diversion.setup import SetupError
 from diversion.setup.firewall import iptables, nft
-from diversion.setup.machine import Machine
+from diversion.setup.machine import Machine, reason
 from diversion.setup.netlink import read_attribute
 from diversion.setup.things import (
     Address,
@@ -64,7 +67,17 @@ class Observed:
 
 
 def observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Setting] = ()) -> Observed:
-    """Look at everything that `desired` touches, and at the settings in `also`."""
+    """Look at everything that `desired` touches, and at the settings in `also`.
+
+    Raises SetupError where the kernel says no.
+    """
+    try:
+        return _observe(machine, desired, also)
+    except (NetlinkError, OSError) as error:
+        raise SetupError(f"the network cannot be looked at: {reason(error)}") from error
+
+
+def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Setting]) -> Observed:
     found = Observed()
     wanted = list(desired)
     settings = [one.setting for one in wanted if isinstance(one, Wanted)] + list(also)

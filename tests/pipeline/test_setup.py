@@ -83,6 +83,26 @@ class TestOnAHost:
         links = json.loads(host.host.run(["ip", "-j", "link"]))
         assert {link["ifname"] for link in links} == {"lo", "eth0"}
 
+    @pytest.mark.tool("iptables", "ipset")
+    @pytest.mark.parametrize("last", ["one", "two"])
+    def test_tables_of_iptables_go_with_the_last_that_used_them(
+        self, host: Host, last: str
+    ) -> None:
+        virtual = "virtual: [{on: br1, style: direct, addresses: [172.16.23.9], to: 172.16.23.2}]"
+        files = {
+            name: host.written(f"{name}.yaml", f"firewall: iptables\n{text}{virtual}\n")
+            for name, text in (("one", ONE), ("two", ONE.replace("one", "two").replace("23", "24")))
+        }
+        files["two"].write_text(
+            files["two"].read_text().replace("br1", "br2").replace(".23.9", ".24.9")
+        )
+        for path in files.values():
+            cli(host, path, "up")
+        first = "one" if last == "two" else "two"
+        cli(host, files[first], "down")
+        cli(host, files[last], "down")
+        assert host.host.run(["nft", "list", "ruleset"]) == b""
+
     def test_who_would_be_cut_off_is_asked_first_and_gets_everything_back(self, host: Host) -> None:
         host.host.run(["ip", "address", "add", "192.0.2.5/24", "dev", "eth0"])
         host.host.run(["ip", "route", "add", "default", "via", "192.0.2.1"])
