@@ -37,7 +37,13 @@ def interface_name(text: str) -> str:
         raise ValueError(
             f"{text!r} has {length} characters; an interface's name has at most {MAX_NAME}"
         )
-    if not re.fullmatch(r"[A-Za-z0-9_.@-]+", text) or text in (".", "..", "all", "default", "lo"):
+    if not re.fullmatch(r"[A-Za-z0-9_.@][A-Za-z0-9_.@-]*", text) or text in (
+        ".",
+        "..",
+        "all",
+        "default",
+        "lo",
+    ):
         raise ValueError(
             f"{text!r} cannot be an interface's name; allowed: letters, digits and _ . @ -"
         )

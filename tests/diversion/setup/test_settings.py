@@ -43,7 +43,9 @@ def test_names_that_interfaces_can_have(text: str) -> None:
     assert interface_name(text) == text
 
 
-@pytest.mark.parametrize("text", ["", "x" * 16, "a b", "a/b", "lo", "all", "..", "a;b", "$(x)"])
+@pytest.mark.parametrize(
+    "text", ["", "x" * 16, "a b", "a/b", "lo", "all", "..", "a;b", "$(x)", "-i"]
+)
 def test_names_that_they_cannot_have(text: str) -> None:
     with pytest.raises(ValueError, match="interface"):
         interface_name(text)
