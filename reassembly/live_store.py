@@ -21,7 +21,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from .records import FlowRecord, Garbage, RecordError, parse_record
+from .records import FlowRecord, Garbage, RecordError, keys_of, parse_record
 from .store import (
     MAX_RECORDS,
     Match,
@@ -29,7 +29,6 @@ from .store import (
     SqliteStore,
     StoreError,
     event_ip,
-    keys_of,
 )
 
 # Records that answer from memory, about 2 KB each.

@@ -343,7 +343,7 @@ def _of_another(path: Path) -> None:
 def _newer(path: Path) -> None:
     SqliteStore(path).close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
 
 
 def _directory(path: Path) -> None:
@@ -354,7 +354,7 @@ BAD_FILES = [
     (_not_sqlite, "is damaged or not a flow store"),
     (_torn, "is damaged or not a flow store"),
     (_of_another, "is an SQLite file of something else"),
-    (_newer, r"was written by a newer peeltap \(schema 2; this one knows 1\)"),
+    (_newer, r"was written by a newer peeltap \(schema 3; this one knows 2\)"),
     (_directory, "cannot be used as a flow store"),
 ]
 
