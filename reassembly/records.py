@@ -102,7 +102,7 @@ def keys_of(record: FlowRecord) -> list[tuple[Endpoints, Literal["observed", "tr
 
 
 # Gateways and decoys are few and stand in every record.
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def canonical_ip(text: str) -> str:
     """The one spelling of an address: dotted IPv4, or IPv6 as RFC 5952 writes it.
 
@@ -162,7 +162,7 @@ def emit_time(at: int) -> str:
 
 @lru_cache(maxsize=4096)
 def _emit_second(seconds: int) -> str:
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}"
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def parse_record(line: bytes) -> FlowRecord:

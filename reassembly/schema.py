@@ -1,11 +1,12 @@
 """The tables of a flow store's file, and how records become rows.
 
-One table in the order of arrival: what comes is written behind what is there, and what leaves, leaves
-from the front. So the numbers have no holes, and how many records there are is known without counting.
+One table in the order of arrival: what comes is written behind what is there, and what leaves,
+leaves from the front. So the numbers have no holes, and how many records there are is known without
+counting them.
 
-Two small indexes of integers find a row again: by the record's name, and by its ends. Both are made
-so that what comes together lies together, because each page that a transaction touches is written
-whole, twice. Ends may share an integer by chance; whoever looks up compares the record itself.
+Small indexes of integers find a row again, by the record's name and by its ends. What comes
+together should lie together: each page that a transaction touches is written whole, twice. Ends may
+share an integer by chance; whoever looks up compares the record itself.
 
     schema 1   0.1.0: the name as the key of the table, the ends as text
     schema 2   this
@@ -24,6 +25,9 @@ from .records import Endpoints, FlowRecord, keys_of, parse_record
 SCHEMA_VERSION: Final = 2
 # "peel" in ASCII: tells a flow store from any other SQLite file.
 APPLICATION_ID: Final = 0x7065656C
+
+# Beyond every moment, and an SQLite integer still.
+FAR: Final = 1 << 62
 
 _TABLES: Final = (
     """CREATE TABLE record (
@@ -53,7 +57,7 @@ def row(record: FlowRecord, line: bytes) -> Row:
     return (
         name_key(record.id),
         record.epoch,
-        record.start,
+        max(-FAR, min(record.start, FAR)),
         ends[0],
         ends[1] if len(ends) > 1 else None,
         line,
@@ -66,7 +70,7 @@ def name_key(name: str) -> int:
     The engine's ids are such integers in hexadecimal; any other text is hashed.
     """
     try:
-        value = int(name, 16)
+        value = int(name, 16) if len(name) == 16 else -1
     except ValueError:
         value = -1
     if value < 0 or f"{value:016x}" != name:
@@ -78,8 +82,8 @@ def name_key(name: str) -> int:
 def ends_key(proto: str, ends: Endpoints) -> int:
     """A signed 64-bit integer of a connection's ends, the same for both directions.
 
-    A hash of all but the higher port, then that port: it is the client's nearly always, and a kernel
-    gives them out in order. So the connections of one gateway that begin together are neighbours.
+    A hash of all but the higher port, then that port: it is the client's nearly always, and a
+    kernel gives them out in order. So what begins together at one gateway are neighbours.
     """
     src_ip, src_port, dest_ip, dest_port = ends
     if (src_port, src_ip) <= (dest_port, dest_ip):

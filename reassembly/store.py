@@ -31,7 +31,7 @@ from .records import (
     keys_of,
     parse_record,
 )
-from .schema import APPLICATION_ID, PUT, SCHEMA_VERSION, ends_key, prepare, row
+from .schema import APPLICATION_ID, FAR, PUT, SCHEMA_VERSION, ends_key, prepare, row
 
 Confidence = Literal["exact", "time", "late"]
 
@@ -40,9 +40,6 @@ Confidence = Literal["exact", "time", "late"]
 EARLY_NS: Final = 1_000_000
 
 MAX_RECORDS: Final = 1_000_000
-
-# Beyond every moment, and an SQLite integer still.
-FAR: Final = 1 << 62
 
 _Ends = tuple[str, int, str, int]
 
@@ -479,12 +476,13 @@ class SqliteStore:
         self._db.execute("COMMIT")
 
     def _write(self, batch: Sequence[tuple[FlowRecord, bytes]]) -> None:
-        self._db.executemany(PUT, [row(record, line) for record, line in batch])
+        rows = [row(record, line) for record, line in batch]
+        self._db.executemany(PUT, rows)
         self._added += len(batch)
-        self._retain(max(record.start for record, _ in batch) - self._retention_ns)
+        self._retain(max(start for _, _, start, *_ in rows) - self._retention_ns)
 
     def _retain(self, oldest: int) -> None:
-        """Let the first to come leave: those beyond the number, those that began before `oldest`."""
+        """Let the first to come leave: surplus ones, and those that began before `oldest`."""
         # 1. The first that may stay by its age, if the first of all may not.
         stays, start, last = self._db.execute(_ENDS).fetchone()
         if start < oldest:
@@ -509,7 +507,8 @@ class SqliteStore:
         """See FlowStore."""
         ends = Endpoints(event_ip(src_ip), src_port, event_ip(dest_ip), dest_port)
         # Starts are compared in whole microseconds.
-        limit = (at if started is None else started) + EARLY_NS + 999
+        moment = max(-FAR, min(at if started is None else started, FAR))
+        limit = moment + EARLY_NS + 999
         key = ends_key(proto, ends)
         with self._one_sentence(), self._readable():
             records = self._candidates(proto, ends, key, limit)
@@ -524,9 +523,7 @@ class SqliteStore:
             ends, forward, backward, at, started, vlan, FAR if following is None else following
         )
 
-    def _candidates(
-        self, proto: str, ends: Endpoints, key: int, limit: int
-    ) -> list[FlowRecord]:
+    def _candidates(self, proto: str, ends: Endpoints, key: int, limit: int) -> list[FlowRecord]:
         """Records of a connection's ends, in either direction, that begin up to `limit`."""
         either = (ends, ends.reverse())
         found: dict[tuple[int, int], FlowRecord] = {}
