@@ -8,6 +8,9 @@ Packets never wait for events: `add_lines` puts bytes into a bounded queue and r
 records answer from memory; older ones, and those of before a restart, from the file. SQLite's
 connections belong to a thread each, and in WAL mode a reader never waits for the writer.
 
+A record that is announced and closes within a batch is one write: what is not in the file yet is
+known by its name, and the newest wins. A kill loses the records of the last WRITE_SECONDS.
+
 Where the file cannot be written, events still find what memory holds; it is said once and counted.
 """
 
@@ -18,11 +21,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 from .aside import move_aside
-from .records import FlowRecord, Garbage, RecordError, parse_record
+from .records import FlowRecord, Garbage, RecordError, keys_of, parse_record
 from .store import (
     MAX_RECORDS,
     DamagedError,
@@ -31,11 +35,10 @@ from .store import (
     SqliteStore,
     StoreError,
     event_ip,
-    keys_of,
 )
 
-# Records that answer from memory, about 2 KB each.
-RECENT_RECORDS: Final = 50_000
+# Records that answer from memory, about 1 KB each.
+RECENT_RECORDS: Final = 32_768
 
 # Lines that the writer has not come to.
 MAX_QUEUED_BYTES: Final = 32 << 20
@@ -43,9 +46,10 @@ MAX_QUEUED_BYTES: Final = 32 << 20
 # Records that the file has not taken: more than a full disk's worth of minutes are not kept.
 MAX_UNSAVED: Final = 50_000
 
-WRITE_SECONDS: Final = 0.15
+# Most connections of a scan live shorter. The relay's places in EVE are saved less often still.
+WRITE_SECONDS: Final = 0.5
 _RETRY_SECONDS: Final = 1.0
-_TRANSACTION: Final = 2000
+_TRANSACTION: Final = 1000
 
 # Answers of the file that are kept; about 500 bytes each.
 _MAX_OLDER: Final = 1 << 14
@@ -55,6 +59,9 @@ _FAR: Final = 1 << 62
 _log = logging.getLogger("peeltap.store")
 
 _Key = tuple[str, str, int, str, int]
+
+# A record and the line that it was parsed from.
+_Pair = tuple[FlowRecord, bytes]
 
 
 class LiveStore:
@@ -94,10 +101,12 @@ class LiveStore:
         self._accepted = 0
         self._handled = 0
         self._closing = self._hurry = False
-        self._unsaved: deque[FlowRecord] = deque()
+        # By id and epoch, in the order in which they came last.
+        self._unsaved: dict[tuple[str, int], _Pair] = {}
         self._trouble: str | None = None
         self._counts = {
             "records": 0,
+            "superseded": 0,
             "overflowed": 0,
             "not_saved": 0,
             "from_memory": 0,
@@ -190,16 +199,16 @@ class LiveStore:
                 blocks = list(self._queue)
                 self._queue.clear()
                 self._queued_bytes = 0
-            records = self._parse(b"".join(blocks))
-            self._remember(records)
-            self._unsaved.extend(records)
+            pairs = self._parse(b"".join(blocks))
+            self._remember(pairs)
+            self._gather(pairs)
             # 2. For the file records gather a while: one transaction for all of them.
             now = time.monotonic()
             if self._unsaved and (now >= save_at or at_once):
                 self._save()
                 save_at = time.monotonic() + (_RETRY_SECONDS if self._trouble else WRITE_SECONDS)
             while len(self._unsaved) > MAX_UNSAVED:
-                self._unsaved.popleft()
+                del self._unsaved[next(iter(self._unsaved))]
                 self._counts["not_saved"] += 1
             with self._changed:
                 self._handled += len(blocks)
@@ -208,45 +217,67 @@ class LiveStore:
                     break
         self._counts["not_saved"] += len(self._unsaved)
 
-    def _parse(self, lines: bytes) -> list[FlowRecord]:
-        records = []
-        for number, line in enumerate(lines.splitlines(), 1):
+    def _parse(self, text: bytes) -> list[_Pair]:
+        """The records of `text`, in order; of those that it has twice only the last."""
+        pairs: list[_Pair] = []
+        names: set[bytes] = set()
+        lines = text.splitlines()
+        for number in range(len(lines), 0, -1):
+            line = lines[number - 1]
+            # The engine's lines begin with id and epoch.
+            name = line[: line.find(b',"observed":')]
+            if name in names:
+                self._counts["superseded"] += 1
+                continue
             try:
-                records.append(parse_record(line))
+                pairs.append((parse_record(line), line))
             except RecordError as error:
                 self._garbage.count(error.name, number, str(error))
-        return records
+            else:
+                names.add(name)
+        pairs.reverse()
+        return pairs
 
-    def _remember(self, records: list[FlowRecord]) -> None:
+    def _remember(self, pairs: list[_Pair]) -> None:
         # In pieces, so that a lookup in between waits for a few records only.
-        for at in range(0, len(records), 64):
+        for at in range(0, len(pairs), 64):
+            piece = pairs[at : at + 64]
             with self._lock:
-                for record in records[at : at + 64]:
+                for record, _ in piece:
                     self._recent.add(record)
-                    self._forget_answers(record)
-                    self._version += 1
-            self._counts["records"] += len(records[at : at + 64])
+                self._forget_answers(piece)
+                self._version += 1
+            self._counts["records"] += len(piece)
 
-    def _forget_answers(self, record: FlowRecord) -> None:
-        for ends, _ in keys_of(record):
-            self._older.pop((record.proto, *ends), None)
-            self._older.pop((record.proto, *ends.reverse()), None)
+    def _gather(self, pairs: list[_Pair]) -> None:
+        for pair in pairs:
+            name = pair[0].id, pair[0].epoch
+            if self._unsaved.pop(name, None) is not None:
+                self._counts["superseded"] += 1
+            self._unsaved[name] = pair
 
-    def _saved(self, batch: list[FlowRecord]) -> None:
+    def _forget_answers(self, pairs: list[_Pair]) -> None:
+        if not self._older:
+            return
+        for record, _ in pairs:
+            for ends, _ in keys_of(record):
+                self._older.pop((record.proto, *ends), None)
+                self._older.pop((record.proto, *ends.reverse()), None)
+
+    def _saved(self, batch: list[_Pair]) -> None:
         """What left memory before it was in the file was not found meanwhile."""
         if self._recent.evicted:
             with self._lock:
-                for record in batch:
-                    self._forget_answers(record)
+                self._forget_answers(batch)
                 self._version += 1
 
     def _save(self) -> None:
         try:
             while self._unsaved:
-                batch = [self._unsaved[n] for n in range(min(_TRANSACTION, len(self._unsaved)))]
-                self._store.add_many(batch)
-                for _ in batch:
-                    self._unsaved.popleft()
+                batch = list(islice(self._unsaved.values(), _TRANSACTION))
+                self._store.add_lines(batch)
+                for record, _ in batch:
+                    del self._unsaved[record.id, record.epoch]
                 self._saved(batch)
         except StoreError as error:
             if self._trouble is None:
@@ -336,7 +367,10 @@ class LiveStore:
         return len(self._recent)
 
     def stats(self) -> dict[str, Any]:
-        """Counters. `overflowed` and `not_saved` are records that were lost to the file."""
+        """Counters. `overflowed` and `not_saved` are records that were lost to the file.
+
+        `superseded`: records whose place a later one took before they were written.
+        """
         return {
             **self._counts,
             "recent": len(self._recent),

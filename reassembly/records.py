@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from sys import intern
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Any, BinaryIO, Final, Literal, NamedTuple
 
 import orjson
 
@@ -90,8 +90,19 @@ class FlowRecord(NamedTuple):
         return tuple([header.codec for header in self.headers])
 
 
+def keys_of(record: FlowRecord) -> list[tuple[Endpoints, Literal["observed", "true"]]]:
+    """The tuples under which a record is found, from its client's side.
+
+    Where packets were restored, Suricata saw the true tuple; the observed one stays a key too, for
+    packets that left before the header was known.
+    """
+    if record.restored and record.true is not None and record.true != record.observed:
+        return [(record.observed, "observed"), (record.true, "true")]
+    return [(record.observed, "observed")]
+
+
 # Gateways and decoys are few and stand in every record.
-@lru_cache(maxsize=65_536)
+@lru_cache(maxsize=16_384)
 def canonical_ip(text: str) -> str:
     """The one spelling of an address: dotted IPv4, or IPv6 as RFC 5952 writes it.
 
@@ -143,11 +154,15 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def emit_time(at: int) -> str:
     """An EVE timestamp in UTC; microseconds, or nanoseconds where the time has them."""
     seconds, fraction = divmod(at, _NS)
-    moment = datetime.fromtimestamp(seconds, UTC)
     digits = f"{fraction:09d}"
     if digits.endswith("000"):
         digits = digits[:6]
-    return f"{moment:%Y-%m-%dT%H:%M:%S}.{digits}+0000"
+    return f"{_emit_second(seconds)}.{digits}+0000"
+
+
+@lru_cache(maxsize=4096)
+def _emit_second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def parse_record(line: bytes) -> FlowRecord:
@@ -244,8 +259,14 @@ def _port(value: object) -> int:
 
 def _counters(value: dict[str, Any] | None) -> Counters:
     if value is None:
-        return Counters(0, 0)
-    return Counters(_count(value["to_server"]), _count(value["to_client"]))
+        return _shared_counters(0, 0)
+    return _shared_counters(_count(value["to_server"]), _count(value["to_client"]))
+
+
+# Small ones are alike: a scan's, a handshake's, those of the same attack again and again.
+@lru_cache(maxsize=4096)
+def _shared_counters(to_server: int, to_client: int) -> Counters:
+    return Counters(to_server, to_client)
 
 
 def emit_record(record: FlowRecord) -> bytes:

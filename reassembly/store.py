@@ -15,7 +15,7 @@ import gc
 import sqlite3
 from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import islice
 from operator import attrgetter
 from pathlib import Path
@@ -28,8 +28,10 @@ from .records import (
     RecordError,
     canonical_ip,
     emit_record,
+    keys_of,
     parse_record,
 )
+from .schema import APPLICATION_ID, FAR, PUT, SCHEMA_VERSION, ends_key, prepare, row
 
 Confidence = Literal["exact", "time", "late"]
 
@@ -38,9 +40,6 @@ Confidence = Literal["exact", "time", "late"]
 EARLY_NS: Final = 1_000_000
 
 MAX_RECORDS: Final = 1_000_000
-
-# Beyond every moment, and an SQLite integer still.
-FAR: Final = 1 << 62
 
 _Ends = tuple[str, int, str, int]
 
@@ -111,17 +110,6 @@ class FlowStore(Protocol):
     def close(self) -> None:
         """Let go of everything; a closed store is not used again."""
         ...
-
-
-def keys_of(record: FlowRecord) -> list[tuple[Endpoints, Literal["observed", "true"]]]:
-    """The tuples under which a record is found, from its client's side.
-
-    Where packets were restored, Suricata saw the true tuple; the observed one stays a key too, for
-    packets that left before the header was known.
-    """
-    if record.restored and record.true is not None and record.true != record.observed:
-        return [(record.observed, "observed"), (record.true, "true")]
-    return [(record.observed, "observed")]
 
 
 def choose(
@@ -341,46 +329,44 @@ class MemoryStore:
         self.close()
 
 
-SCHEMA_VERSION: Final = 1
-# "peel" in ASCII: tells a flow store from any other SQLite file.
-APPLICATION_ID: Final = 0x7065656C
-
-_SCHEMA: Final = """
-CREATE TABLE record (
-    id TEXT NOT NULL, epoch INTEGER NOT NULL, start INTEGER NOT NULL, line BLOB NOT NULL,
-    PRIMARY KEY (id, epoch)
-) WITHOUT ROWID;
-CREATE INDEX record_start ON record (start);
-CREATE TABLE tuple (
-    proto TEXT NOT NULL, src_ip TEXT NOT NULL, src_port INTEGER NOT NULL,
-    dest_ip TEXT NOT NULL, dest_port INTEGER NOT NULL,
-    start INTEGER NOT NULL, id TEXT NOT NULL, epoch INTEGER NOT NULL, by TEXT NOT NULL,
-    PRIMARY KEY (proto, src_ip, src_port, dest_ip, dest_port, start, id, epoch, by)
-) WITHOUT ROWID;
-CREATE INDEX tuple_record ON tuple (id, epoch);
-"""
-
 _LOOKUP: Final = """
-SELECT r.line FROM tuple t
-JOIN record r ON r.id = t.id AND r.epoch = t.epoch
-WHERE t.proto = ? AND t.src_ip = ? AND t.src_port = ? AND t.dest_ip = ? AND t.dest_port = ?
-  AND t.start <= ?
-ORDER BY t.start DESC LIMIT 16
+SELECT number, start, line FROM record WHERE {0} = ? AND start <= ? ORDER BY start DESC, number DESC
 """
+_OBSERVED: Final = _LOOKUP.format("observed")
+_RESTORED: Final = _LOOKUP.format("restored")
 
 _NEXT: Final = """
-SELECT min(start) FROM tuple
-WHERE proto = ? AND src_ip = ? AND src_port = ? AND dest_ip = ? AND dest_port = ? AND start > ?
+SELECT min(start) FROM (
+    SELECT min(start) AS start FROM record WHERE observed = ?1 AND start > ?2
+    UNION ALL SELECT min(start) FROM record WHERE restored = ?1 AND start > ?2
+)
 """
 
+# Numbers have no holes.
+_ENDS: Final = """
+SELECT number, start, (SELECT max(number) FROM record) FROM record ORDER BY number LIMIT 1
+"""
+_FIRST_SINCE: Final = "SELECT number FROM record WHERE start >= ? ORDER BY number LIMIT 1"
+
+# Of the epochs of a tuple so many are looked at, the latest ones.
+_MAX_EPOCHS: Final = 32
+
 _BATCH: Final = 1000
+
+# Pages of the log before they go into the file. A page of an index is written once for all the
+# transactions that changed it meanwhile: a quarter less work than with the 1000 of SQLite's own.
+_LOG_PAGES: Final = 4000
+
+# A full store makes room for so much of it at once: as for the pages of its log.
+_ROOM: Final = 1 / 256
 
 
 class SqliteStore:
     """Flow records in one SQLite file, in WAL mode, bounded by number and age.
 
-    `retention_seconds` counts back from the newest record's start, not from a clock: a capture of
-    last year keeps its records while it is worked on. A reader in another process, or another
+    The first to come leaves first. `retention_seconds` counts back from the latest start of what is
+    being added, not from a clock: a capture of last year keeps its records while it is worked on. A
+    file of an earlier schema is brought to the present one. A reader in another process, or another
     store on the same file, sees what is added. Used by one thread at a time. Raises StoreError
     with one sentence for a file that is corrupt, locked, no flow store or newer than this program.
     """
@@ -397,6 +383,8 @@ class SqliteStore:
         self._max = max_records
         self._retention_ns = int(retention_seconds * 1e9)
         self._busy_seconds = busy_seconds
+        # Room that a full store makes, at least for what comes.
+        self._room = int(max_records * _ROOM)
         self._added = 0
         self.evicted = 0
         with self._one_sentence():
@@ -429,13 +417,14 @@ class SqliteStore:
         # A record lost to a power cut is seen again by nobody; a torn file would lose all of them,
         # and WAL with NORMAL excludes that.
         db.execute("PRAGMA synchronous = NORMAL")
-        if not tables:
-            db.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        # Count once, then keep count: COUNT(*) walks the whole table.
-        self._count: int = db.execute("SELECT count(*) FROM record").fetchone()[0]
+        db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
+        if version < SCHEMA_VERSION:
+            with self._transaction():
+                # Another process may have been first.
+                version = db.execute("PRAGMA user_version").fetchone()[0]
+                if version < SCHEMA_VERSION:
+                    with self._readable():
+                        prepare(db, version)
 
     @contextmanager
     def _one_sentence(self) -> Iterator[None]:
@@ -467,6 +456,10 @@ class SqliteStore:
 
     def add_many(self, records: Iterable[FlowRecord]) -> int:
         """Keep all of `records`, a thousand a transaction; how many there were."""
+        return self.add_lines((record, emit_record(record)) for record in records)
+
+    def add_lines(self, records: Iterable[tuple[FlowRecord, bytes]]) -> int:
+        """As `add_many`, of records with the lines that they were parsed from."""
         source = iter(records)
         total = 0
         while batch := list(islice(source, _BATCH)):
@@ -486,49 +479,22 @@ class SqliteStore:
             raise
         self._db.execute("COMMIT")
 
-    def _write(self, batch: Sequence[FlowRecord]) -> None:
-        # 1. The last word on each record of this batch.
-        latest = {(record.id, record.epoch): record for record in batch}
-        names = list(latest)
-        # 2. What was known of them before goes.
-        before = self._db.total_changes
-        self._db.executemany("DELETE FROM record WHERE id = ? AND epoch = ?", names)
-        self._count -= self._db.total_changes - before
-        self._db.executemany("DELETE FROM tuple WHERE id = ? AND epoch = ?", names)
-        # 3. They come in anew.
-        self._db.executemany(
-            "INSERT INTO record (id, epoch, start, line) VALUES (?, ?, ?, ?)",
-            [(r.id, r.epoch, r.start, emit_record(r)) for r in latest.values()],
-        )
-        self._db.executemany(
-            "INSERT INTO tuple VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                (r.proto, *ends, r.start, r.id, r.epoch, by)
-                for r in latest.values()
-                for ends, by in keys_of(r)
-            ],
-        )
-        self._count += len(latest)
+    def _write(self, batch: Sequence[tuple[FlowRecord, bytes]]) -> None:
+        rows = [row(record, line) for record, line in batch]
+        self._db.executemany(PUT, rows)
         self._added += len(batch)
-        # 4. Bounds.
-        self._retain()
+        self._retain(max(start for _, _, start, *_ in rows) - self._retention_ns)
 
-    def _retain(self) -> None:
-        newest = self._db.execute("SELECT max(start) FROM record").fetchone()[0]
-        old = self._db.execute(
-            "SELECT id, epoch FROM record WHERE start < ?", (newest - self._retention_ns,)
-        ).fetchall()
-        surplus = self._count - len(old) - self._max
-        if surplus > 0:
-            old = self._db.execute(
-                "SELECT id, epoch FROM record ORDER BY start LIMIT ?", (len(old) + surplus,)
-            ).fetchall()
-        if not old:
-            return
-        self._db.executemany("DELETE FROM tuple WHERE id = ? AND epoch = ?", old)
-        self._db.executemany("DELETE FROM record WHERE id = ? AND epoch = ?", old)
-        self._count -= len(old)
-        self.evicted += len(old)
+    def _retain(self, oldest: int) -> None:
+        """Let the first to come leave: surplus ones, and those that began before `oldest`."""
+        # 1. The first that may stay by its age, if the first of all may not.
+        stays, start, last = self._db.execute(_ENDS).fetchone()
+        if start < oldest:
+            stays = self._db.execute(_FIRST_SINCE, (oldest,)).fetchone()[0]
+        # 2. And by their number.
+        if last - stays >= self._max:
+            stays = last - self._max + 1 + self._room
+        self.evicted += self._db.execute("DELETE FROM record WHERE number < ?", (stays,)).rowcount
 
     def lookup(
         self,
@@ -545,22 +511,46 @@ class SqliteStore:
         """See FlowStore."""
         ends = Endpoints(event_ip(src_ip), src_port, event_ip(dest_ip), dest_port)
         # Starts are compared in whole microseconds.
-        limit = (at if started is None else started) + EARLY_NS + 999
-        forward, next_forward = self._candidates(proto, ends, limit)
-        backward, next_backward = self._candidates(proto, ends.reverse(), limit)
-        if not forward and not backward:
-            return None
+        moment = max(-FAR, min(at if started is None else started, FAR))
+        limit = moment + EARLY_NS + 999
+        key = ends_key(proto, ends)
+        with self._one_sentence(), self._readable():
+            records = self._candidates(proto, ends, key, limit)
+            if not records:
+                return None
+            following = self._db.execute(_NEXT, (key, limit)).fetchone()[0]
+        turned = ends.reverse()
+        forward = [r for r in records if any(known == ends for known, _ in keys_of(r))]
+        backward = [r for r in records if any(known == turned for known, _ in keys_of(r))]
         # What begins later is not read, but it ends the time for which the answer holds.
-        following = min(next_forward, next_backward)
-        return choose(ends, forward, backward, at, started, vlan, following)
+        return choose(
+            ends, forward, backward, at, started, vlan, FAR if following is None else following
+        )
 
-    def _candidates(self, proto: str, ends: Endpoints, limit: int) -> tuple[list[FlowRecord], int]:
-        """Records of a tuple that begin up to `limit`, and when the next one begins."""
-        with self._one_sentence():
-            rows = self._db.execute(_LOOKUP, (proto, *ends, limit)).fetchall()
-            later = self._db.execute(_NEXT, (proto, *ends, limit)).fetchone()[0]
+    def _candidates(self, proto: str, ends: Endpoints, key: int, limit: int) -> list[FlowRecord]:
+        """Records of a connection's ends, in either direction, that begin up to `limit`."""
+        either = (ends, ends.reverse())
+        found: dict[tuple[int, int], FlowRecord] = {}
+        for question in (_OBSERVED, _RESTORED):
+            with closing(self._db.execute(question, (key, limit))) as rows:
+                count = 0
+                for number, start, line in rows:
+                    record = parse_record(line)
+                    # Others may have the same key.
+                    if record.proto != proto or not any(
+                        known in either for known, _ in keys_of(record)
+                    ):
+                        continue
+                    found[start, number] = record
+                    count += 1
+                    if count == _MAX_EPOCHS:
+                        break
+        return [found[place] for place in sorted(found)]
+
+    @contextmanager
+    def _readable(self) -> Iterator[None]:
         try:
-            return [parse_record(line) for (line,) in rows], FAR if later is None else later
+            yield
         except RecordError as error:
             raise StoreError(
                 f"{self._path} is damaged (a record in it cannot be read: {error}): move it away,"
@@ -569,7 +559,8 @@ class SqliteStore:
 
     def __len__(self) -> int:
         with self._one_sentence():
-            count: int = self._db.execute("SELECT count(*) FROM record").fetchone()[0]
+            first, _, last = self._db.execute(_ENDS).fetchone() or (1, 0, 0)
+        count: int = last - first + 1
         return count
 
     def close(self) -> None:

@@ -63,6 +63,7 @@ class FileSource:
         self._held: dict[str, set[int]] = {}
         self._turn = 0
         self._discover_at = 0.0
+        self._gather_until = 0.0
         stem, suffix = path.name.removesuffix(path.suffix), path.suffix
         self._of_thread = re.compile(rf"{re.escape(stem)}\.\d{{1,5}}{re.escape(suffix)}", re.ASCII)
         for name in self._saved:
@@ -75,10 +76,16 @@ class FileSource:
 
     def read(self, max_bytes: int, timeout: float) -> Batch | None:
         """See Source: each file in turn."""
+        # A batch costs as much as ten events: a trickle is let gather for half a poll.
+        rest = min(timeout, self._gather_until - time.monotonic())
+        if rest > 0:
+            time.sleep(rest)
         batch = self._read(max_bytes)
         if batch is None and timeout > 0:
             time.sleep(min(timeout, self._poll))
             batch = self._read(max_bytes)
+        if batch is not None and len(batch.lines) < max_bytes // 2:
+            self._gather_until = time.monotonic() + self._poll / 2 / len(self._files)
         return batch
 
     def _read(self, max_bytes: int) -> Batch | None:

@@ -13,7 +13,7 @@ import pytest
 
 from reassembly.live_store import LiveStore
 from reassembly.records import Counters, Endpoints, FlowRecord, HeaderSeen, emit_record
-from reassembly.store import MemoryStore, StoreError
+from reassembly.store import MemoryStore, SqliteStore, StoreError
 
 SECOND = 1_000_000_000
 ROOT = Path(__file__).parents[2]
@@ -116,6 +116,31 @@ def test_memory_and_file_answer_as_one_store(tmp_path: Path) -> None:
             assert ask(store, one, at) == ask(plain, one, at)
     assert store.stats()["from_file_kept"] > 0
     store.close()
+
+
+def test_announced_and_closed_within_a_batch_is_one_write(tmp_path: Path) -> None:
+    path = tmp_path / "flows.sqlite"
+    store = LiveStore(path)
+    # Held back, the first two meet in one block; the others meet on their way to the file.
+    with store._lock:
+        for n in (1, 2):
+            store.add_lines(text(record(n, end=False)))
+            store.add_lines(b"garbage\n" + text(record(n)))
+    assert store.flush()
+    # A later batch finds it in the file, and takes its place there.
+    store.add_lines(text(record(3, end=False)))
+    assert store.flush()
+    store.add_lines(text(record(3)))
+    store.close()
+    stats = store.stats()
+    assert (stats["superseded"], stats["garbage"]) == (2, {"not_json": 2})
+    assert stats["records"] + stats["superseded"] >= 6
+    with SqliteStore(path) as kept:
+        assert len(kept) == 3
+        for n in (1, 2, 3):
+            match = kept.lookup("TCP", *record(n).observed, record(n).start)
+            assert match is not None
+            assert match.record == record(n)
 
 
 def test_two_threads(tmp_path: Path) -> None:

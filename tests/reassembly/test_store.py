@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from reassembly.records import Counters, Endpoints, FlowRecord, HeaderSeen
+from reassembly.records import (
+    Counters,
+    Endpoints,
+    FlowRecord,
+    HeaderSeen,
+    emit_record,
+    parse_record,
+    parse_time,
+)
+from reassembly.schema import ends_key
 from reassembly.store import FlowStore, Match, MemoryStore, SqliteStore, StoreError
 
 S = 1_000_000_000
@@ -314,6 +323,93 @@ def test_retention_counts_from_the_newest_record(tmp_path: Path) -> None:
         assert store.evicted == 1
 
 
+def test_a_full_store_makes_room_for_a_little_more_than_what_comes(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "flows.db", max_records=2560) as store:
+        for n in range(0, 4000, 100):
+            store.add_many(
+                RECORD._replace(id=f"{m}", start=m * S, observed=LEG._replace(src_port=m))
+                for m in range(n, n + 100)
+            )
+            assert min(n + 100, 2550) <= len(store) <= 2560
+        assert len(store) + store.evicted == 4000
+        assert store.lookup("TCP", *LEG._replace(src_port=3999), 3999 * S) is not None
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(
+        st.tuples(
+            st.sampled_from(["a", "b", "000000000000000a"]),
+            st.integers(0, 2),
+            st.sampled_from([LEG, LEG.reverse(), LEG6, ATTACK]),
+            st.booleans(),
+            st.integers(0, 50),
+        ),
+        max_size=30,
+    ),
+    st.integers(1, 7),
+)
+def test_records_that_come_again_with_other_ends(rows: list[Any], size: int) -> None:
+    """The file's numbers have no holes, whatever is replaced; and it answers as memory does."""
+    memory, file = MemoryStore(), SqliteStore(":memory:")
+    records = [
+        RECORD._replace(
+            id=name, epoch=epoch, observed=ends, restored=restored, start=start * S + at, end=None
+        )
+        for at, (name, epoch, ends, restored, start) in enumerate(rows)
+    ]
+    for at in range(0, len(records), size):
+        for store in (memory, file):
+            store.add_many(records[at : at + size])
+        assert len(file) == len(memory)
+    assert file._db.execute("SELECT count(*) FROM record").fetchone() == (len(memory),)
+    for ends in (LEG, LEG6, ATTACK, ATTACK.reverse()):
+        for at in (0, 25 * S, 60 * S):
+            answers = [store.lookup("TCP", *ends, at) for store in (memory, file)]
+            assert (answers[0] and answers[0][:4]) == (answers[1] and answers[1][:4])
+    file.close()
+
+
+def test_others_with_the_same_key_do_not_hide_a_record(tmp_path: Path) -> None:
+    path = tmp_path / "flows.db"
+    with SqliteStore(path) as store:
+        store.add(RECORD)
+        store.add_many(
+            RECORD._replace(id=f"{n}", observed=LEG._replace(src_port=n), start=(101 + n) * S)
+            for n in range(200)
+        )
+        store._db.execute("UPDATE record SET observed = ?", (ends_key("TCP", LEG),))
+        match = store.lookup("TCP", *LEG, 900 * S)
+        assert match is not None
+        assert match.record == RECORD
+        assert store.lookup("TCP", *LEG._replace(src_port=1), 900 * S) is None
+
+
+@pytest.mark.parametrize("year", ["0001", "9999"])
+def test_a_moment_beyond_64_bits_of_nanoseconds(make: Callable[..., FlowStore], year: str) -> None:
+    at = parse_time(f"{year}-12-31T00:00:00.000000+0000")
+    store = make()
+    assert store.lookup("TCP", *LEG, at) is None
+    store.add(RECORD._replace(start=at, end=None))
+    assert len(store) == 1
+    match = store.lookup("TCP", *LEG, at)
+    assert match is not None
+    assert match.record.start == at
+    # A record that is not of that year comes and goes as any other.
+    store.add(RECORD._replace(epoch=1))
+    assert store.lookup("TCP", *LEG, 105 * S) is not None
+
+
+def test_a_line_is_kept_as_it_came(tmp_path: Path) -> None:
+    line = emit_record(RECORD).replace(b'"start":', b'"more": {"a": [1]}, "start":')
+    with SqliteStore(tmp_path / "flows.db") as store:
+        assert store.add_lines([(parse_record(line), line)]) == 1
+        match = store.lookup("TCP", *LEG, 105 * S)
+        assert match is not None
+        assert match.record == RECORD
+        assert store._db.execute("SELECT line FROM record").fetchone() == (line,)
+
+
 def test_another_process_reads_what_is_added(tmp_path: Path) -> None:
     with SqliteStore(tmp_path / "flows.db") as writer, SqliteStore(tmp_path / "flows.db") as reader:
         before = reader.version
@@ -343,7 +439,7 @@ def _of_another(path: Path) -> None:
 def _newer(path: Path) -> None:
     SqliteStore(path).close()
     with sqlite3.connect(path) as db:
-        db.execute("PRAGMA user_version = 2")
+        db.execute("PRAGMA user_version = 3")
 
 
 def _directory(path: Path) -> None:
@@ -354,7 +450,7 @@ BAD_FILES = [
     (_not_sqlite, "is damaged or not a flow store"),
     (_torn, "is damaged or not a flow store"),
     (_of_another, "is an SQLite file of something else"),
-    (_newer, r"was written by a newer peeltap \(schema 2; this one knows 1\)"),
+    (_newer, r"was written by a newer peeltap \(schema 3; this one knows 2\)"),
     (_directory, "cannot be used as a flow store"),
 ]
 

@@ -111,3 +111,22 @@ def test_a_directory_in_its_place_is_trouble_that_ends(tmp_path: Path) -> None:
     path.rmdir()
     path.write_bytes(b"one\n")
     assert everything(source) == [b"one\n"]
+
+
+@pytest.mark.parametrize(("max_bytes", "waits"), [(64, 0), (1 << 16, 1)], ids=["flood", "trickle"])
+def test_a_trickle_is_let_gather_and_a_flood_is_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, max_bytes: int, waits: int
+) -> None:
+    slept: list[float] = []
+    monkeypatch.setattr("suricata.sources.file.time.sleep", slept.append)
+    eve = tmp_path / "eve.json"
+    eve.write_bytes(b'{"n":1}\n' * 20)
+    source = FileSource(eve, tmp_path, poll_seconds=60)
+    assert source.read(max_bytes, 100) is not None
+    assert slept == []
+    with eve.open("ab") as stream:
+        stream.write(b'{"n":2}\n')
+    assert source.read(max_bytes, 100) is not None
+    assert len(slept) == waits
+    assert all(rest <= 30 for rest in slept)
+    source.close()
