@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from suricata.sources.follow import Mark
@@ -259,6 +259,14 @@ STEPS = st.lists(
 )
 
 
+# A line of which a part was read, and the file emptied and begun anew with the same bytes.
+@example(steps=[("append", 1, 10), ("read", 1), ("copytruncate",), ("append", 1, 0)], size=16)
+@example(
+    steps=[("append", 1, 10), ("read", 1), ("copytruncate",), ("append", 1, 0), ("restart",)],
+    size=16,
+)
+# The file that was left empty, filled and emptied, then renamed: its copy comes before it.
+@example(steps=[("append", 1, 0), ("copytruncate",), ("restart",), ("rename",)], size=16)
 @settings(max_examples=300, deadline=None)
 @given(steps=STEPS, size=st.sampled_from([16, 64, 300, 4096]))
 def test_any_schedule_loses_nothing_and_repeats_what_was_not_committed(
