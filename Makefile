@@ -7,7 +7,8 @@ export PATH := $(CURDIR)/.venv/bin:$(HOME)/.cargo/bin:$(PATH):/usr/local/sbin:/u
 CARGO := cargo
 MANIFEST := --manifest-path core/Cargo.toml
 PYTHON_SOURCES := pipeline reassembly suricata tap diversion fixtures tests bench
-PYTEST_WORKERS ?= 2
+# More than cores: tests that drive devices and programs mostly wait for them.
+PYTEST_WORKERS ?= 3
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 

@@ -72,12 +72,19 @@ class Generation:
         return Position(
             self.inode,
             at.offset,
-            # Bytes of a line that is not whole tell the file as well as others.
-            Print.of(self._head),
+            Print.of(self._head if self._tells else b""),
             Print.of(at.window),
             self.mtime_ns,
             at.skipping,
         )
+
+    @property
+    def _tells(self) -> bool:
+        """Whether what was read tells this file from others: a whole line does.
+
+        The first bytes of a line are the same in every file of that day.
+        """
+        return b"\n" in self._head or len(self._head) == HEAD_BYTES
 
     @property
     def is_settled(self) -> bool:
@@ -94,19 +101,13 @@ class Generation:
         return os.fstat(self.fd).st_size
 
     def was_touched(self) -> bool:
-        """Whether a file that was seen to be empty was written since: nothing in it can tell."""
-        if self.offset or self._partial:
-            return False
-        return self.modified() != self.mtime_ns
+        """Whether a file without a whole line was written since: nothing in it can tell."""
+        return not self._tells and self.modified() != self.mtime_ns
 
     def was_emptied(self) -> bool:
         """Whether what was read is not there any more."""
         at = self.offset + self._partial_bytes - len(self._seen)
         return os.pread(self.fd, len(self._seen), at) != self._seen
-
-    def touch(self) -> None:
-        """What `was_touched` told of is dealt with."""
-        self.mtime_ns = self.modified()
 
     def modified(self) -> int:
         """When the file was last written, ns."""
@@ -119,13 +120,15 @@ class Generation:
         """
         while True:
             at = self.offset + self._partial_bytes
+            # Before the read: what is written after this must be seen as a change.
+            modified = self.modified()
             data = os.pread(self.fd, len(self._seen) + max_bytes, at - len(self._seen))
             if not data.startswith(self._seen):
                 return None
             fresh = data[len(self._seen) :]
             if not fresh:
                 return b""
-            self.mtime_ns = self.modified()
+            self.mtime_ns = modified
             lines = self._take(fresh, data)
             # Of a long line only a part has come; there may be more.
             if lines or len(fresh) < max_bytes:

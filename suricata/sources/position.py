@@ -40,9 +40,9 @@ class Print:
 class Position:
     """A place in a file, at the beginning of a line unless `skipping`.
 
-    `head` is of the file's first bytes, `window` of those that end at `offset`. `mtime_ns` is the
-    file's when it was last read. `skipping`: the line that the offset lies in is too long, and
-    left out up to its end.
+    `head` is of the file's first bytes, of none until a whole line was read, `window` of those that
+    end at `offset`. `mtime_ns` is the file's when it was last read. `skipping`: the line that the
+    offset lies in is too long, and left out up to its end.
     """
 
     inode: int
@@ -55,7 +55,7 @@ class Position:
     def describes(self, fd: int) -> bool:
         """Whether the open file begins with what was read; it may be shorter, a copy made before.
 
-        Of a file of which nothing was read only the inode tells. Raises OSError.
+        Of a file of which no whole line was read only the inode tells. Raises OSError.
         """
         if self.head.length == 0:
             return os.fstat(fd).st_ino == self.inode

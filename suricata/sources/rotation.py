@@ -225,34 +225,45 @@ class Rotating:
         The generation that was is closed, and the same file is a new one.
         """
         self.emptied += 1
-        position = generation.read_position()
-        older, found = self._successors(
-            position, position.mtime_ns, None, until_ns=generation.modified()
-        )
+        modified = generation.modified()
+        older, found = self._copies(generation, modified)
         if not found:
             self._gap(f"{self.path} was emptied in place, and no copy of it is beside it")
+        self._begin_anew(generation, older, modified, now)
+
+    def _refilled_unseen(self, generation: Generation, now: float) -> bool:
+        """Whether the file was emptied since it was seen to have no whole line: copies tell.
+
+        It may begin with the bytes that were read of a line, and be another file all the same.
+        """
+        modified = generation.modified()
+        older, _ = self._copies(generation, modified)
+        if older:
+            self._begin_anew(generation, older, modified, now)
+        else:
+            generation.mtime_ns = modified
+        return bool(older)
+
+    def _copies(self, generation: Generation, until_ns: int) -> tuple[list[Generation], bool]:
+        """See `_successors`, of a file that was emptied in place."""
+        since = generation.mtime_ns
+        if generation.partial_bytes:
+            # A copy may have its file's time, and nothing else is as young as a line just begun.
+            since -= 1
+        return self._successors(generation.read_position(), since, None, until_ns=until_ns)
+
+    def _begin_anew(
+        self, generation: Generation, older: list[Generation], modified: int, now: float
+    ) -> None:
         for one in older:
             one.superseded_at = now
         fresh = Generation(os.dup(generation.fd))
         fresh.superseded_at = generation.superseded_at
+        # When the copies were looked for: what came after that is looked at again.
+        fresh.mtime_ns = modified
         at = self._open.index(generation)
         self._open[at : at + 1] = [*older, fresh]
         self._let_go(generation)
-
-    def _refilled_unseen(self, generation: Generation, now: float) -> bool:
-        """Whether the file was filled and emptied since it was seen to be empty: copies tell."""
-        older, _ = self._successors(
-            generation.read_position(),
-            generation.mtime_ns,
-            None,
-            until_ns=generation.modified(),
-        )
-        generation.touch()
-        for one in older:
-            one.superseded_at = now
-        at = self._open.index(generation)
-        self._open[at:at] = older
-        return bool(older)
 
     def _resume(self, fd: int | None) -> None:
         """Go on where the last run was left; `fd` is the path's file, if there is one."""
@@ -267,10 +278,7 @@ class Rotating:
             if any(position.describes(one.fd) for one in self._open):
                 continue
             if fd is not None and _goes_on(position, fd):
-                there = Generation(fd, offset=position.offset, skipping=position.skipping)
-                if position.head.length == 0:
-                    there.mtime_ns = position.mtime_ns
-                self._open.append(there)
+                self._open.append(_go_on(position, fd))
                 return
             older, found = self._successors(position, position.mtime_ns, None, all_after=last)
             self._open += older
@@ -327,8 +335,7 @@ class Rotating:
             sibling, chosen = same.pop()
             after = sibling.mtime_ns
             if held is None and chosen.size() >= position.offset:
-                fd = os.dup(chosen.fd)
-                found.append(Generation(fd, offset=position.offset, skipping=position.skipping))
+                found.append(_go_on(position, os.dup(chosen.fd)))
             chosen.close()
         for _, copy in same:
             copy.close()
@@ -338,7 +345,8 @@ class Rotating:
                 found.append(generation)
             else:
                 generation.close()
-        return found, is_found
+        # Of what has no whole line, any of that time is taken for the copy.
+        return found, is_found or (position.head.length == 0 and bool(found))
 
     def _was_read(self, generation: Generation) -> bool:
         size = generation.size()
@@ -409,6 +417,14 @@ class Rotating:
         generation.close()
         if not generation.is_settled:
             self._closed.append(generation)
+
+
+def _go_on(position: Position, fd: int) -> Generation:
+    there = Generation(fd, offset=position.offset, skipping=position.skipping)
+    if position.head.length == 0:
+        # If it was written since, it may have been emptied since.
+        there.mtime_ns = position.mtime_ns
+    return there
 
 
 def _goes_on(position: Position, fd: int) -> bool:

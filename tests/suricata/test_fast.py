@@ -136,6 +136,35 @@ def test_a_changed_store_is_asked_again() -> None:
     assert [e["peeltap"]["verdict"] for e in (first, second)] == ["stripped", "incomplete"]
 
 
+def test_after_a_change_elsewhere_an_answer_serves_again_and_a_later_epoch_is_found(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made = []
+    make = fast.peeltap_object
+    monkeypatch.setattr(fast, "peeltap_object", lambda *args: made.append(args) or make(*args))
+    known = MemoryStore()
+    one = record("http")._replace(end=None)
+    known.add(one)
+    enricher = Watched(known)
+    # What the store is told | the flow that the event is of then | texts made up to then
+    changes = [
+        (None, one.id, 1),
+        (one._replace(proto="UDP", id="elsewhere"), one.id, 1),
+        (one._replace(epoch=1, id="later", start=one.start + 300_000_000), "later", 2),
+        (one._replace(proto="UDP", id="elsewhere", epoch=1), "later", 2),
+        (one._replace(epoch=2, id="after it", start=one.start + 600_000_000), "later", 2),
+    ]
+    for change_, flow, texts in changes:
+        if change_ is not None:
+            known.add(change_)
+        assert json.loads(enricher.feed(EVENT + b"\n"))["peeltap"]["flow"] == flow
+        assert len(made) == texts
+    # The last change ended the time for which the answer holds.
+    late = change(b"00.500000", b"00.700000")
+    assert json.loads(enricher.feed(late + b"\n"))["peeltap"]["flow"] == "after it"
+    assert enricher.taken == len(changes) + 1
+
+
 def test_epochs_are_told_apart_although_an_answer_is_known() -> None:
     known = MemoryStore()
     one = record("http")
@@ -154,9 +183,14 @@ def test_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fast, "MAX_ANSWERS", 4)
     starts = [b'"flow":{"start":"2026-01-01T00:00:00.%06d+0000"},"http":{' % n for n in range(20)]
     hashes = [b'"community_id":"%d","http":{' % n for n in range(20)]
-    enricher = both([change(b'"http":{', text) for text in starts + hashes])
+    known = store()
+    enricher = both([change(b'"http":{', text) for text in starts + hashes], known)
     assert enricher.taken == 40
     assert len(enricher._fast._answers) <= 4
+    for _ in range(3):
+        known.add(record("http"))
+        enricher.feed(b"\n".join(change(b'"http":{', text) for text in hashes) + b"\n")
+    assert len(enricher._fast._earlier) <= 4
     assert len(enricher._fast._moments) <= 4
 
 

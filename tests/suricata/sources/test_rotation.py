@@ -8,7 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from suricata.sources.follow import Mark
@@ -220,6 +220,37 @@ def test_what_is_emptied_while_nothing_is_read_is_kept(both: tuple[Writer, Reade
     assert reader.lines == writer.lines
 
 
+def test_a_line_just_begun_does_not_tell_a_copy_with_its_files_time(tmp_path: Path) -> None:
+    path, begun = tmp_path / "eve.json", b'{"timestamp":"2026-01'
+    path.write_bytes(begun)
+    reader = Reader(path)
+    assert reader.read() == []
+    shutil.copy2(path, tmp_path / "eve.json.1")
+    path.write_bytes(begun + b'-02"}\n')
+    reader.read()
+    reader.now += 10
+    reader.read()
+    assert reader.lines == [begun + b'-02"}\n', begun + b"\n"]
+    assert reader.said == []
+
+
+def test_a_file_of_one_torn_line_hides_no_other_that_begins_alike(tmp_path: Path) -> None:
+    path, begun = tmp_path / "eve.json", b'{"timestamp":"0000'
+    path.write_bytes(begun)
+    os.utime(path, (1, 1))
+    reader = Reader(path)
+    reader.read()
+    path.rename(tmp_path / "eve.json.9")
+    writer = Writer(path)
+    reader.read()
+    reader.now += 10
+    assert reader.read() == [begun + b"\n"]
+    for _ in range(3):
+        writer.append(2)
+        writer.rename()
+    assert reader.read() == writer.lines
+
+
 @pytest.mark.parametrize("last", ["eve.json.1.gz", "eve.json-20260101.zst"])
 def test_what_is_compressed_is_named_as_lost(
     both: tuple[Writer, Reader], tmp_path: Path, last: str
@@ -259,6 +290,14 @@ STEPS = st.lists(
 )
 
 
+# A line of which a part was read, and the file emptied and begun anew with the same bytes.
+@example(steps=[("append", 1, 10), ("read", 1), ("copytruncate",), ("append", 1, 0)], size=16)
+@example(
+    steps=[("append", 1, 10), ("read", 1), ("copytruncate",), ("append", 1, 0), ("restart",)],
+    size=16,
+)
+# The file that was left empty, filled and emptied, then renamed: its copy comes before it.
+@example(steps=[("append", 1, 0), ("copytruncate",), ("restart",), ("rename",)], size=16)
 @settings(max_examples=300, deadline=None)
 @given(steps=STEPS, size=st.sampled_from([16, 64, 300, 4096]))
 def test_any_schedule_loses_nothing_and_repeats_what_was_not_committed(
