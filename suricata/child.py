@@ -98,17 +98,22 @@ class Child:
 def spawn(arguments: Sequence[str], directory: Path, stderr: Path) -> Child:
     """Begin a Suricata that lives in `directory`. Raises OSError."""
     environment = {key: value for key, value in os.environ.items() if key not in _KEPT_FROM_IT}
-    with stderr.open("wb") as errors:
-        process = subprocess.Popen(
-            arguments,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=errors,
-            cwd=directory,
-            env=environment,
-            start_new_session=True,
-            umask=UMASK,
-        )
+    # A child has the mask of the thread that begins it, and has to hear SIGTERM.
+    mask = signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    try:
+        with stderr.open("wb") as errors:
+            process = subprocess.Popen(
+                arguments,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=errors,
+                cwd=directory,
+                env=environment,
+                start_new_session=True,
+                umask=UMASK,
+            )
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     return Child(process.pid, os.pidfd_open(process.pid), process)
 
 

@@ -63,6 +63,18 @@ def test_stopped_in_order(sleeper: child.Child) -> None:
     assert sleeper.ended() == "was killed by SIGTERM"
 
 
+def test_it_hears_signals_that_wait_in_the_thread_that_began_it(tmp_path: Path) -> None:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        found = child.spawn(["sleep", "600"], tmp_path, tmp_path / "stderr")
+        assert signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    assert found.stop(10)
+    assert found.ended() == "was killed by SIGTERM"
+    found.close()
+
+
 def test_killed_when_it_does_not_hear(tmp_path: Path) -> None:
     deaf = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
     deaf += "; time.sleep(600)"
