@@ -246,7 +246,7 @@ def gateway(asked: Namespace) -> int:
 
     settings = proxies.load_gateway(asked.config)
     one = settings.gateway1
-    rules = None if one is None else proxies.load_rules(Path(one.rules))
+    rules = None if one is None else proxies.check_rules(settings, Path(one.rules))
     try:
         if asked.print_haproxy:
             sys.stdout.write(print_haproxy.render(settings, rules))

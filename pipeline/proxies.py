@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from diversion.agent import config as agent_config
-from diversion.gateway.rules import Rules
+from diversion.gateway.rules import Rules, checked
 from diversion.gateway.settings import GatewaySettings
 from pipeline import config_check, marked_yaml
 from pipeline.config import _message as message
@@ -47,6 +47,16 @@ def load_gateway(path: str | Path) -> GatewaySettings:
 def load_rules(path: Path) -> Rules:
     """Read and check a file of rules; raises ConfigError."""
     return _load(path, Rules)
+
+
+def check_rules(settings: GatewaySettings, path: Path) -> Rules:
+    """Read a file of rules, and check it against the gateway's file too; raises ConfigError."""
+    rules = load_rules(path)
+    try:
+        checked(settings, rules)
+    except ValueError as error:
+        raise ConfigError([f"{path}: {error}"]) from None
+    return rules
 
 
 def load_agent(path: str | Path) -> agent_config.AgentConfig:

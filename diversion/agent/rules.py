@@ -14,7 +14,11 @@ def save(path: str, serial: str, listeners: tuple[Listener, ...]) -> None:
     target = Path(path)
     draft = target.with_name(target.name + ".new")
     data = {"serial": serial, "listeners": [one.as_dict() for one in listeners]}
-    with draft.open("w") as file:
+    target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # For its owner alone: which addresses are decoys is nobody else's business.
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW
+    with os.fdopen(os.open(draft, flags, 0o600), "w") as file:
+        os.fchmod(file.fileno(), 0o600)
         json.dump(data, file)
         file.flush()
         os.fsync(file.fileno())

@@ -59,8 +59,9 @@ class Gateway1:
 
     def change(self, rules: RuleSet) -> None:
         """Go by other rules from now on; live connections stay."""
+        own = read_listeners(list(rules.listeners(OWN)))
         self.rules = rules
-        self._own.apply(read_listeners(list(rules.listeners(OWN))))
+        self._own.apply(own)
         self.agents.push()
 
     def listeners(self) -> list[dict[str, Any]]:

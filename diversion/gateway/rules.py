@@ -20,8 +20,10 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from diversion.gateway.settings import EndsField, RangeField, _Model
+from diversion.gateway.settings import EndsField, GatewaySettings, RangeField, _Model
 from diversion.proxy.addresses import Ends, Range, parse_range, show_ends
+from diversion.proxy.headers import emitter
+from diversion.proxy.listeners import RulesError, read_listeners
 
 CACHED = 65_536
 """Destinations whose rule is remembered."""
@@ -93,11 +95,12 @@ class Rules(_Model):
                     f"rules[{at}].decoy: {rule.decoy!r} is not in decoys; known: {known}"
                 )
             for one in rule.listen:
-                first = sockets.setdefault((rule.agent, rule.netns, one), at)
-                if first != at:
+                key = (rule.agent, rule.netns, one)
+                if key in sockets:
                     raise ValueError(
-                        f"rules[{at}].listen: {show_ends(one)} is in rules[{first}] already"
+                        f"rules[{at}].listen: {show_ends(one)} is in rules[{sockets[key]}] already"
                     )
+                sockets[key] = at
         return self
 
 
@@ -157,3 +160,28 @@ class RuleSet:
         text = json.dumps(listeners, sort_keys=True).encode()
         serial = hashlib.sha256(text).hexdigest()[:16]
         return {"rules": {"serial": serial, "listeners": list(listeners)}}
+
+
+def checked(settings: GatewaySettings, rules: Rules) -> RuleSet:
+    """The rules, after what only the gateway's own file can tell is right; ValueError if not."""
+    agents = {} if settings.gateway1 is None else settings.gateway1.agents
+    for at, rule in enumerate(rules.rules):
+        if rule.agent is not None and rule.agent not in agents:
+            known = ", ".join(agents) or "none"
+            raise ValueError(
+                f"rules[{at}].agent: {rule.agent!r} is not in gateway1.agents; known: {known}"
+            )
+    for name, decoy in rules.decoys.items():
+        if decoy.codec is not None:
+            try:
+                emitter(settings.codec(decoy.codec))
+            except ValueError as error:
+                raise ValueError(f"decoys.{name}.codec: {error}") from None
+    made = RuleSet(rules)
+    for agent in (OWN, *agents):
+        try:
+            read_listeners(list(made.listeners(agent)))
+        except RulesError as error:
+            whose = f"of agent {agent!r}" if agent != OWN else "of gateway1's own host"
+            raise ValueError(f"rules: listeners {whose}: {error}") from None
+    return made

@@ -11,7 +11,7 @@ from typing import Any
 from diversion.gateway import metrics
 from diversion.gateway.gateway1 import Gateway1
 from diversion.gateway.gateway2 import Gateway2
-from diversion.gateway.rules import Rules, RuleSet
+from diversion.gateway.rules import Rules, RuleSet, checked
 from diversion.gateway.settings import GatewaySettings
 from diversion.proxy.hub import Hub, raise_file_limit
 from diversion.proxy.loop import Deadline, Loop
@@ -47,7 +47,7 @@ class Gateway:
         if settings.gateway1 is not None:
             self._rules_file = Path(settings.gateway1.rules)
             self._seen = _version(self._rules_file)
-            self.gateway1 = Gateway1(settings, self.hub, RuleSet(load_rules(self._rules_file)))
+            self.gateway1 = Gateway1(settings, self.hub, self._read_rules())
         if settings.gateway2 is not None:
             self.gateway2 = Gateway2(settings, self.hub)
 
@@ -75,7 +75,7 @@ class Gateway:
             return
         self._seen = _version(self._rules_file)
         try:
-            rules = RuleSet(self._load(self._rules_file))
+            rules = self._read_rules()
         except Exception as error:
             self.hub.say("error", "rules refused, the old ones stay", why=str(error)[:2000])
             return
@@ -97,10 +97,21 @@ class Gateway:
             self.gateway2.stop()
         self.hub.lines.flush()
 
+    def _read_rules(self) -> RuleSet:
+        rules = self._load(self._rules_file)
+        try:
+            return checked(self._settings, rules)
+        except ValueError as error:
+            raise ValueError(f"{self._rules_file}: {error}") from None
+
     def _look(self, now: float) -> float | None:
-        if _version(self._rules_file) != self._seen:
-            self.reload()
-        return now + WATCH
+        try:
+            if _version(self._rules_file) != self._seen:
+                self.reload()
+        finally:
+            # Whatever went wrong with this version of the file, the next one is looked at.
+            self._loop.at(now + WATCH, self._watch)
+        return None
 
     def _proxies(self) -> metrics.Proxies:
         one, two = self.gateway1, self.gateway2
@@ -135,7 +146,7 @@ def run(settings: GatewaySettings, load_rules: LoadRules) -> None:
             raise ServiceError(f"log: {settings.log}: {error.strerror}") from None
     try:
         gateway = Gateway(settings, loop, log_fd, load_rules)
-    except OSError as error:
+    except (OSError, ValueError) as error:
         raise ServiceError(str(error)) from None
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: loop.call(gateway.stop))

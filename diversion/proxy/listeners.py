@@ -87,6 +87,8 @@ def _read(one: Any) -> Listener:
         raise ValueError(f"accept: must be one of {', '.join(ACCEPT_WAYS)}")
     if netns is not None and not (isinstance(netns, str) and netns.startswith("/")):
         raise ValueError("netns: must be a path such as /run/netns/NAME")
+    if netns is not None and not netns.isprintable():
+        raise ValueError("netns: may hold printable characters only")
     listener = Listener(name, parse_ends(one.get("listen")), accept, netns)
     if listener.listen[1] == 0:
         raise ValueError("listen: port 0 is no port to listen on")
@@ -162,8 +164,8 @@ class ListenerSet:
     def _listen(self, one: Listener) -> None:
         try:
             sock = listening.listen(one.listen, accept=one.accept, netns=one.netns)
-        except OSError as error:
-            why = error.strerror or str(error)
+        except (OSError, ValueError) as error:
+            why = getattr(error, "strerror", None) or str(error)
             if self._failed.get(one) != why:
                 self._hub.say("error", "listener failed", listener=one.name, why=why)
             self._failed[one] = why

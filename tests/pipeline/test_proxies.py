@@ -91,3 +91,15 @@ def test_check_and_print(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
     said = capsys.readouterr()
     assert "server decoy-web 172.16.23.2:9080 send-proxy-v2" in said.out
     assert said.err == "peeltap: there is no listener yet: gateway1 has sent no rules\n"
+
+
+def test_check_knows_the_agents_of_the_rules(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "gateway.yaml"
+    path.write_text(GATEWAY)
+    (tmp_path / "rules.yaml").write_text(RULES.replace("edge", "egde"))
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["gateway", "--config", str(path), "--check"])
+    assert ended.value.code == 2
+    assert "rules.yaml: rules[0].agent: 'egde' is not in gateway1.agents" in capsys.readouterr().err

@@ -20,6 +20,17 @@ def test_what_is_kept_comes_back(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["rules.json"]
 
 
+def test_what_is_kept_is_for_its_owner_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "rules.json"
+    save(str(path), "abc", RULES)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.parent.stat().st_mode & 0o777 == 0o700
+    (path.parent / "rules.json.new").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic links"):
+        save(str(path), "def", RULES)
+    assert not (tmp_path / "elsewhere").exists()
+
+
 @pytest.mark.parametrize("text", ["", "[]", '{"serial": 1}', '{"serial": "x", "listeners": [1]}'])
 def test_what_is_no_set_of_rules(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rules.json"

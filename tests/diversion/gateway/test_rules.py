@@ -8,7 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from diversion.gateway import rules as module
-from diversion.gateway.rules import OWN, Rules, RuleSet
+from diversion.gateway.rules import OWN, Rules, RuleSet, checked
+from diversion.gateway.settings import GatewaySettings
 
 DECOYS = {name: {"gateway2": f"172.16.23.2:{9000 + at}"} for at, name in enumerate("abc")}
 
@@ -92,9 +93,46 @@ def test_an_agent_is_told_its_own_listeners_and_a_serial_of_them() -> None:
             ],
             "rules[1].listen: 192.0.2.1:80 is in rules[0] already",
         ),
+        (
+            [{"listen": ["192.0.2.1:80", "192.0.2.1:80"], "decoy": "a"}],
+            "rules[0].listen: 192.0.2.1:80 is in rules[0] already",
+        ),
     ],
 )
 def test_what_is_refused(rules: list[dict[str, Any]], what: str) -> None:
     with pytest.raises(ValidationError) as raised:
         Rules.model_validate({"decoys": DECOYS, "rules": rules})
+    assert what in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("rule", "codec", "what"),
+    [
+        ({"agent": "edge", "listen": ["192.0.2.1:80"]}, "magic", None),
+        ({"agent": "egde"}, None, "rules[0].agent: 'egde' is not in gateway1.agents; known: edge"),
+        ({}, "proxy-v3", "decoys.a.codec: codec 'proxy-v3' is not known"),
+        ({"listen": ["192.0.2.1:0"]}, None, "of gateway1's own host: [0]: listen: port 0"),
+        ({"agent": "edge", "listen": ["192.0.2.1:0"]}, None, "of agent 'edge': [0]: listen: port"),
+        ({"netns": "/run/\0"}, None, "of gateway1's own host: [0]: netns: may hold printable"),
+    ],
+)
+def test_what_only_the_gateways_file_can_tell(
+    rule: dict[str, Any], codec: str | None, what: str | None
+) -> None:
+    data = {
+        "gateway1": {"agents": {"edge": {}}, "rules": "unused"},
+        "codecs": {"magic": {"magic": "d1e0c0ffee5eedb5"}},
+    }
+    rules = Rules.model_validate(
+        {
+            "decoys": {"a": {"gateway2": "172.16.23.2:9080", "codec": codec}},
+            "rules": [{"listen": ["192.0.2.1:80"], "decoy": "a", **rule}],
+        }
+    )
+    settings = GatewaySettings.model_validate(data)
+    if what is None:
+        assert checked(settings, rules).listeners("edge")
+        return
+    with pytest.raises(ValueError, match=r".") as raised:
+        checked(settings, rules)
     assert what in str(raised.value)

@@ -49,6 +49,7 @@ def test_rules_are_read_anew_when_the_file_changes(
     steps = iter(
         [
             ("", "rules refused, the old ones stay"),
+            (RULES % '{"listen": ["127.0.0.1:0"], "decoy": "a"}', "port 0 is no port"),
             (RULES % '{"listen": ["127.0.0.1:%d"], "decoy": "a"}' % port, "rules read"),
         ]
     )
@@ -80,6 +81,41 @@ def test_rules_are_read_anew_when_the_file_changes(
     assert listener["listen"] == f"127.0.0.1:{port}"
     gateway.close()
     loop.close()
+
+
+def test_whatever_happens_at_a_look_there_is_a_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "WATCH", 0.1)
+    path = tmp_path / "rules.json"
+    path.write_text(RULES % "")
+    loop = Loop()
+    gateway = Gateway(settings(path), loop, os.open(os.devnull, os.O_WRONLY), load)
+    looks = 0
+
+    def reload() -> None:
+        nonlocal looks
+        looks += 1
+        if looks == 2:
+            gateway.stop()
+            loop.stop()
+        raise RuntimeError("unforeseen")
+
+    monkeypatch.setattr(gateway, "reload", reload)
+    loop.failed = lambda _: None
+    gateway.start()
+    path.write_text(RULES % " ")
+    loop.run()
+    assert looks == 2
+    gateway.close()
+    loop.close()
+
+
+def test_rules_that_are_wrong_at_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "rules.json"
+    path.write_text(RULES % '{"agent": "egde", "listen": ["127.0.0.1:1"], "decoy": "a"}')
+    with pytest.raises(ServiceError, match=r"rules\.json: rules\[0\]\.agent: 'egde' is not in"):
+        service.run(settings(path, log=str(tmp_path / "log")), load)
 
 
 def test_an_address_that_is_taken(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 from pathlib import Path
 
@@ -31,6 +32,12 @@ def test_what_cannot_be_opened_is_named() -> None:
         listening.listen(("127.0.0.1", 0), netns="/run/netns/none")
     with pytest.raises(OSError, match=r"in /etc/hostname: .*Invalid argument"):
         listening.listen(("127.0.0.1", 0), netns="/etc/hostname")
+
+
+def test_a_fifo_in_place_of_a_namespace_holds_up_nothing(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "fifo")
+    with pytest.raises(OSError, match=r"/fifo: .*Invalid argument"):
+        listening.listen(("127.0.0.1", 0), netns=str(tmp_path / "fifo"))
 
 
 @pytest.mark.netns

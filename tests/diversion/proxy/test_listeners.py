@@ -28,6 +28,8 @@ def test_sets_are_read_as_they_are_written() -> None:
         ([{"listen": "192.0.2.1:0"}], [("[0]", "port 0")]),
         ([{"listen": "192.0.2.1:1", "accept": "magic"}], [("[0]", "accept: must be one of")]),
         ([{"listen": "192.0.2.1:1", "netns": "x"}], [("[0]", "netns: must be a path")]),
+        ([{"listen": "192.0.2.1:1", "netns": "/x\0"}], [("[0]", "netns: may hold printable")]),
+        ([{"listen": "192.0.2.1:1", "netns": "/\ud800"}], [("[0]", "netns: may hold printable")]),
         ([{"listen": "192.0.2.1:1", "name": 1}], [("[0]", "name: must be text")]),
         ([{"listen": "192.0.2.1:1", "more": 1}], [("[0]", "must be an object with name")]),
         ([WEB.as_dict(), SSH.as_dict(), WEB.as_dict()], [("[2]", "is there twice")]),
@@ -72,6 +74,17 @@ def test_changes(
 def free_port() -> Ends:
     with socket.create_server(("127.0.0.1", 0)) as found:
         return "127.0.0.1", found.getsockname()[1]
+
+
+def test_a_namespace_that_cannot_even_be_looked_for() -> None:
+    lost = Listener("lost", ("127.0.0.1", 1), netns="/run/netns/\0")
+    with running() as relay:
+        listeners = ListenerSet(relay.hub, lambda *_: None, lambda: None)
+        relay.do(lambda: listeners.apply((lost,)))
+        assert [(each["up"], each["error"]) for each in listeners.report()] == [
+            (False, "embedded null byte")
+        ]
+        relay.do(listeners.stop)
 
 
 def test_a_set_of_real_listeners() -> None:
