@@ -116,13 +116,13 @@ class IptablesSource:
         restore = [f"{program}-restore", "--noflush", "-w"]
         add = [f"-A {self._chain} {_rule(one)}" for one in new]
         delete = [f"-D {self._chain} {_rule(one)}" for one in old]
-        why = _run(restore, _restore(delete + add))
+        why = _run(restore, _restore(delete + add)) if delete or add else None
         if why is not None and old:
             # One rule that somebody has taken away undoes the whole.
             left = [one for one in old if not self._delete(program, one)]
             # They are tried again with the next change; until then a new one might meet them.
             self._removing += left
-            if not left:
+            if add and not left:
                 why = _run(restore, _restore(add))
         for one in new:
             one.made = why is None
@@ -158,6 +158,8 @@ def _run(argv: Sequence[str], script: str = "") -> str | None:
         return f"the program {argv[0]} is not installed"
     except subprocess.TimeoutExpired:
         return f"{argv[0]} does not end"
+    except OSError as error:
+        return f"{argv[0]}: {error.strerror}"
     if done.returncode == 0:
         return None
     return f"{argv[0]}: {done.stderr.decode(errors='replace').strip()[:400]}"
