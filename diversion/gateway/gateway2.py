@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
+from contextlib import ExitStack
 
 from diversion.gateway.parse import Header, reader
 from diversion.gateway.settings import Gateway2Settings, GatewaySettings, LegListen
@@ -30,16 +31,27 @@ class Gateway2:
         self._trusted: dict[str, bool] = {}
 
     def start(self) -> None:
-        """Set up the source, then listen; OSError, SourceError."""
-        self.source.open()
-        for one in self._settings.listen:
-            self._serve(one)
+        """Listen, then set up the source; OSError, SourceError.
+
+        In this order: whoever is started while another serves fails at its addresses, and has not
+        touched the other's source by then.
+        """
+        with ExitStack() as undo:
+            listeners = []
+            for one in self._settings.listen:
+                listener = undo.enter_context(listen(one.address))
+                self._hub.keep_alive(listener)  # for those that come before it is served
+                listeners.append((listener, one))
+            self.source.open()
+            undo.pop_all()
+        for listener, one in listeners:
+            self._serve(listener, one)
 
     def stop(self) -> None:
         """Take down the source; after the last connection."""
         self.source.close()
 
-    def _serve(self, one: LegListen) -> None:
+    def _serve(self, listener: socket.socket, one: LegListen) -> None:
         parse = reader([self._codec(name) for name in one.headers])
 
         def headed(link: Link, found: object) -> None:
@@ -53,7 +65,7 @@ class Gateway2:
                 # A header of anybody else is forged; a connection without one has no business here.
                 link.end("untrusted", reset=True)
 
-        self._hub.serve(listen(one.address), accepted)
+        self._hub.serve(listener, accepted)
 
     def _is_trusted(self, address: str) -> bool:
         known = self._trusted.get(address)

@@ -63,6 +63,7 @@ class Gateway:
             if self._settings.metrics is not None:
                 self._stop_metrics = metrics.serve(self._settings.metrics.listen, self._proxies())
         except SourceError as error:
+            self.close()
             raise ServiceError(str(error)) from None
         except OSError as error:
             self.close()

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from diversion.proxy.addresses import Ends, show_ends
 from diversion.proxy.loop import Loop
 from diversion.snat.conntrack import Conntrack
-from diversion.snat.reserve import Mapping, Reservations
+from diversion.snat.reserve import Mapping, Reservations, tell
 from diversion.snat.source import Go, SourceError
 
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
@@ -31,6 +31,7 @@ class IptablesSource:
         self._adding: list[Mapping] = []
         self._removing: list[Mapping] = []
         self._pending = False
+        self._opened = False
 
     @property
     def port_changed(self) -> int:
@@ -39,6 +40,7 @@ class IptablesSource:
 
     def open(self) -> None:
         """Make the chain, empty where a killed process has left one; SourceError."""
+        self._opened = True
         jump = ["POSTROUTING", "-p", "tcp", "-j", self._chain]
         for program in PROGRAMS.values():
             # Naming a chain in a restore makes it, and flushes it if it is there.
@@ -54,6 +56,9 @@ class IptablesSource:
         if self._conntrack is not None:
             self._conntrack.close()
             self._conntrack = None
+        if not self._opened:
+            return  # the chain may be another process's
+        self._opened = False
         for program in PROGRAMS.values():
             nat = [program, "-w", "-t", "nat"]
             _run([*nat, "-D", "POSTROUTING", "-p", "tcp", "-j", self._chain])
@@ -89,21 +94,45 @@ class IptablesSource:
         self._pending = False
         adding = [one for one in self._adding if not one.over]
         removing, self._adding, self._removing = self._removing, [], []
-        for version, program in PROGRAMS.items():
-            new = [one for one in adding if one.version == version]
-            old = [one for one in removing if one.version == version and one.made]
-            if not new and not old:
-                continue
+        try:
+            for version, program in PROGRAMS.items():
+                new = [one for one in adding if one.version == version]
+                old = [one for one in removing if one.version == version and one.made]
+                if new or old:
+                    self._change(program, new, old)
+        finally:
+            for one in removing:
+                # What is put back keeps its place until its rule is gone.
+                if one not in self._removing:
+                    self._reserved.free(one)
+
+    def _change(self, program: str, new: Sequence[Mapping], old: Sequence[Mapping]) -> None:
+        try:
             if self._conntrack is not None:
                 self._conntrack.forget([(one.peer, one.decoy) for one in new])
-            lines = [f"-A {self._chain} {_rule(one)}" for one in new]
-            lines += [f"-D {self._chain} {_rule(one)}" for one in old]
-            why = _run([f"{program}-restore", "--noflush", "-w"], _restore(lines))
-            for one in new:
-                one.made = why is None
-                one.go(why)
-        for one in removing:
-            self._reserved.free(one)
+        except OSError as error:
+            tell(self._loop, new, f"conntrack: {error.strerror or error}")
+            new = []
+        restore = [f"{program}-restore", "--noflush", "-w"]
+        add = [f"-A {self._chain} {_rule(one)}" for one in new]
+        delete = [f"-D {self._chain} {_rule(one)}" for one in old]
+        why = _run(restore, _restore(delete + add)) if delete or add else None
+        if why is not None and old:
+            # One rule that somebody has taken away undoes the whole.
+            left = [one for one in old if not self._delete(program, one)]
+            # They are tried again with the next change; until then a new one might meet them.
+            self._removing += left
+            if add and not left:
+                why = _run(restore, _restore(add))
+        for one in new:
+            one.made = why is None
+        tell(self._loop, new, why)
+
+    def _delete(self, program: str, one: Mapping) -> bool:
+        """Whether its rule is gone now."""
+        nat = [program, "-w", "-t", "nat"]
+        rule = [self._chain, *_rule(one).split()]
+        return _run([*nat, "-D", *rule]) is None or _run([*nat, "-C", *rule]) is not None
 
     def _script(self, lines: Sequence[str]) -> str:
         return _restore([f":{self._chain} - [0:0]", *lines])
@@ -127,6 +156,10 @@ def _run(argv: Sequence[str], script: str = "") -> str | None:
         done = subprocess.run(argv, input=script.encode(), capture_output=True, timeout=30)
     except FileNotFoundError:
         return f"the program {argv[0]} is not installed"
+    except subprocess.TimeoutExpired:
+        return f"{argv[0]} does not end"
+    except OSError as error:
+        return f"{argv[0]}: {error.strerror}"
     if done.returncode == 0:
         return None
     return f"{argv[0]}: {done.stderr.decode(errors='replace').strip()[:400]}"

@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from diversion.proxy.addresses import Ends
 from diversion.proxy.loop import Loop
 from diversion.snat.conntrack import Conntrack
 from diversion.snat.elements import Elements, key, value
-from diversion.snat.reserve import Mapping, Reservations
+from diversion.snat.reserve import Mapping, Reservations, tell
 from diversion.snat.source import Go, SourceError
 
 MAPS = {4: "peers4", 6: "peers6"}
@@ -62,6 +63,7 @@ class NftSource:
         self._adding: list[Mapping] = []
         self._removing: list[Mapping] = []
         self._pending = False
+        self._opened = False
 
     @property
     def port_changed(self) -> int:
@@ -71,6 +73,7 @@ class NftSource:
     def open(self) -> None:
         """Make the table, anew where a killed process has left one; SourceError."""
         self._nft(_TABLE.format(table=self._table, size=SIZE))
+        self._opened = True
         self._elements = Elements(self._table)
         self._conntrack = Conntrack()
 
@@ -82,6 +85,8 @@ class NftSource:
         if self._conntrack is not None:
             self._conntrack.close()
             self._conntrack = None
+        if self._opened:
+            self._opened = False
             self._nft(f"delete table inet {self._table}\n")
 
     def rebind(self, sock: socket.socket, peer: Ends) -> bool:
@@ -110,34 +115,45 @@ class NftSource:
             self._loop.soon(self._flush)
 
     def _flush(self) -> None:
-        """Make all elements that this round has asked for, and take away those that are over."""
+        """Take away the elements that are over, then make those that this round has asked for.
+
+        In this order: a port that was given up may be another connection's in the same round, and
+        then both have one key.
+        """
         self._pending = False
         elements, conntrack = self._elements, self._conntrack
         adding, self._adding = self._adding, []
         removing, self._removing = self._removing, []
-        if elements is None or conntrack is None:
-            return
-        for version, name in MAPS.items():
-            here = [one for one in adding if one.version == version and not one.over]
-            try:
+        try:
+            if elements is None or conntrack is None:
+                return
+            for version, name in MAPS.items():
+                gone = [one for one in removing if one.version == version and one.made]
+                _take_out(elements, name, [key(one.local, one.decoy) for one in gone])
+            for version, name in MAPS.items():
+                here = [one for one in adding if one.version == version and not one.over]
                 if here:
-                    conntrack.forget([(one.peer, one.decoy) for one in here])
-                    elements.add(
-                        name, [(key(one.local, one.decoy), value(one.peer)) for one in here]
-                    )
-            except OSError as error:
-                for one in here:
-                    one.go(f"nftables takes no element: {error.strerror}")
-                continue
+                    self._put_in(elements, conntrack, name, here)
+        finally:
+            for one in removing:
+                self._reserved.free(one)
+
+    def _put_in(
+        self, elements: Elements, conntrack: Conntrack, name: str, here: Sequence[Mapping]
+    ) -> None:
+        for one in here:
+            one.made = True
+        try:
+            _put(elements, conntrack, name, here)
+        except TimeoutError as error:
+            # A kernel that does not answer is not asked once for each of them.
+            tell(self._loop, here, _refused(error))
+        except OSError:
+            # One that is refused undoes its whole batch.
             for one in here:
-                one.made = True
-                one.go(None)
-        for version, name in MAPS.items():
-            gone = [one for one in removing if one.version == version and one.made]
-            if gone:
-                elements.remove(name, [key(one.local, one.decoy) for one in gone])
-        for one in removing:
-            self._reserved.free(one)
+                tell(self._loop, [one], _put_one(elements, conntrack, name, one))
+        else:
+            tell(self._loop, here, None)
 
     def _nft(self, script: str) -> None:
         try:
@@ -158,3 +174,38 @@ class NftSource:
                 f"source nftables: nft refused the table ({said[:400]}); it needs "
                 "CAP_NET_ADMIN and a kernel with nftables' NAT"
             )
+
+
+def _put(elements: Elements, conntrack: Conntrack, name: str, mappings: Sequence[Mapping]) -> None:
+    conntrack.forget([(one.peer, one.decoy) for one in mappings])
+    elements.add(name, [(key(one.local, one.decoy), value(one.peer)) for one in mappings])
+
+
+def _put_one(elements: Elements, conntrack: Conntrack, name: str, one: Mapping) -> str | None:
+    """None, or what went wrong."""
+    try:
+        try:
+            _put(elements, conntrack, name, [one])
+        except FileExistsError:
+            # Its port is its own, so this is left of one that is over.
+            elements.remove(name, [key(one.local, one.decoy)])
+            _put(elements, conntrack, name, [one])
+    except OSError as error:
+        return _refused(error)
+    return None
+
+
+def _take_out(elements: Elements, name: str, keys: Sequence[bytes]) -> None:
+    """An element that stays all the same is replaced when its port is used again."""
+    try:
+        elements.remove(name, keys)
+    except TimeoutError:
+        return
+    except OSError:
+        for one in keys:
+            with suppress(OSError):
+                elements.remove(name, [one])
+
+
+def _refused(error: OSError) -> str:
+    return f"nftables takes no element: {error.strerror or error}"

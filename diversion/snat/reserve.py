@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from diversion.proxy.addresses import Ends
+from diversion.proxy.loop import Loop
 from diversion.snat.source import Go, Tuples
 
 FIRST, LAST = 1024, 65535
@@ -21,12 +23,22 @@ class Mapping:
     decoy: Ends
     go: Go
     made: bool = False
+    """Whether the kernel may know of it."""
     over: bool = False
 
     @property
     def version(self) -> int:
         """The IP version, 4 or 6."""
         return 6 if ":" in self.decoy[0] else 4
+
+
+def tell(loop: Loop, mappings: Iterable[Mapping], why: str | None) -> None:
+    """Let them go on; one that fails at it does not keep the others from it."""
+    for one in mappings:
+        try:
+            one.go(why)
+        except Exception as error:
+            loop.failed(error)
 
 
 class Reservations:

@@ -39,7 +39,7 @@ class Source(Protocol):
         """
 
     def close(self) -> None:
-        """Take down what `open` has set up."""
+        """Take down what `open` has set up; nothing where it was not called."""
 
 
 class OwnSource:

@@ -38,10 +38,12 @@ class TransparentSource:
         self._decoys = decoys
         self._table = table
         self._tuples = Tuples()
+        self._opened = False
         self.port_changed = 0
 
     def open(self) -> None:
         """Make the return route, anew where a killed process has left one; SourceError."""
+        self._opened = True
         try:
             with IPRoute() as netlink:
                 self._remove(netlink)
@@ -57,6 +59,9 @@ class TransparentSource:
 
     def close(self) -> None:
         """Take the return route away."""
+        if not self._opened:
+            return  # it may be another process's
+        self._opened = False
         with suppress(NetlinkError, OSError), IPRoute() as netlink:
             self._remove(netlink)
 

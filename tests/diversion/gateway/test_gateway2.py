@@ -121,3 +121,20 @@ def test_sources_by_name() -> None:
             }
             source = make_source(Gateway2Settings.model_validate(two), relay.hub)
             assert isinstance(source, kind)
+
+
+def test_where_another_listens_the_source_is_not_touched() -> None:
+    class Touched(OwnSource):
+        def open(self) -> None:
+            raise AssertionError
+
+    with socket.create_server(("127.0.0.1", 0)) as other, running() as relay:
+        listen = [
+            {"address": show_ends(at), "decoy": ["127.0.0.1:9"]}
+            for at in (("127.0.0.1", 0), other.getsockname())
+        ]
+        two = {"listen": listen, "trusted": ["127.0.0.1"], "source": "own"}
+        gateway2 = Gateway2(GatewaySettings.model_validate({"gateway2": two}), relay.hub)
+        gateway2.source = Touched()
+        with pytest.raises(OSError, match="in use"):
+            gateway2.start()

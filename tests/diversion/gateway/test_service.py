@@ -14,6 +14,7 @@ from diversion.gateway.rules import Rules
 from diversion.gateway.service import Gateway, ServiceError
 from diversion.gateway.settings import GatewaySettings
 from diversion.proxy.loop import Loop
+from diversion.snat.source import OwnSource, SourceError
 
 
 def load(path: Path) -> Rules:
@@ -130,3 +131,33 @@ def test_an_address_that_is_taken(tmp_path: Path) -> None:
 def test_a_log_that_cannot_be_written(tmp_path: Path) -> None:
     with pytest.raises(ServiceError, match=r"log: .*No such file or directory"):
         service.run(settings(tmp_path, log=str(tmp_path / "no/log")), load)
+
+
+def test_a_source_that_cannot_be_set_up_is_taken_down_again() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        at = f"127.0.0.1:{free.getsockname()[1]}"
+    two = {
+        "listen": [{"address": at, "decoy": ["127.0.0.1:9"]}],
+        "trusted": ["127.0.0.1"],
+        "source": "own",
+    }
+    loop = Loop()
+    read, write = os.pipe()
+    gateway = Gateway(GatewaySettings.model_validate({"gateway2": two}), loop, write, load)
+    closed: list[str] = []
+
+    class Half(OwnSource):
+        def open(self) -> None:
+            raise SourceError("half of it")
+
+        def close(self) -> None:
+            closed.append("it")
+
+    assert gateway.gateway2 is not None
+    gateway.gateway2.source = Half()
+    with pytest.raises(ServiceError, match="half of it"):
+        gateway.start()
+    assert closed == ["it"]
+    loop.close()
+    for end in (read, write):
+        os.close(end)

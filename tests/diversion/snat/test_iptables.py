@@ -50,3 +50,61 @@ os._exit(9)
     assert left.count("SNAT") == 1
     assert host.python(OPEN + 'left = rules("iptables"); source.close(); say(left)') == 0
     assert "PEELTAP" not in host.here.run(["iptables", "-t", "nat", "-S"]).decode()
+
+
+def test_a_rule_that_somebody_took_away_undoes_nothing_else(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + f"""
+decoy = ("{DECOY[4]}", 80)
+one = connect(source, ("{PEER[4]}", 4070), decoy)
+two = connect(source, ("{PEER[4]}", 4071), decoy)
+first = ["iptables", "-w", "-t", "nat", "-D", "PEELTAP-TEST", "1"]
+subprocess.run(first, check=True)
+for _, _, sock, over in (one, two):
+    sock.close()
+    over()
+three = connect(source, ("{PEER[4]}", 4072), decoy)
+left = rules("iptables")
+source.close()
+say([three[0], left])
+"""
+    )
+    assert said == [f"{PEER[4]} 4072", 1]
+
+
+def test_a_rule_that_could_not_be_removed_is_with_the_next(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + f"""
+from diversion.snat import iptables
+run = iptables._run
+decoy = ("{DECOY[4]}", 80)
+_, _, sock, over = connect(source, ("{PEER[4]}", 4080), decoy)
+sock.close()
+iptables._run = lambda argv, script="": None if "-C" in argv else "locked"
+over()
+rounds()
+iptables._run = run
+during = rules("iptables")
+again = connect(source, ("{PEER[4]}", 4081), decoy)
+left = rules("iptables")
+source.close()
+say([during, again[0], left])
+"""
+    )
+    assert said == [1, f"{PEER[4]} 4081", 1]
+
+
+def test_the_chain_of_another_process_stays(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + """
+IptablesSource(loop, "test").close()
+argv = ["iptables", "-t", "nat", "-S"]
+chains = subprocess.run(argv, capture_output=True, text=True).stdout
+source.close()
+say(chains.count("PEELTAP-TEST"))
+"""
+    )
+    assert said == 2

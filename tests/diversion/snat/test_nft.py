@@ -147,3 +147,90 @@ os._exit(0)
 """
     )
     assert said == "nftables takes no element: No such file or directory"
+
+
+AT = """
+class At(socket.socket):
+    def bind(self, to):
+        super().bind((to[0], 33_333))
+"""
+
+
+@pytest.mark.parametrize("left", [False, True])
+def test_a_port_that_was_given_up_and_used_again_in_one_round(host: Host, left: bool) -> None:
+    """Also where the element of the one before could not be taken out."""
+    said = host.python(
+        OPEN
+        + AT
+        + f"""
+import subprocess
+decoy, said = ("{DECOY[4]}", 80), []
+one = At()
+over = source.begin(one, ("{PEER[4]}", 4090), decoy, said.append)
+rounds()
+one.close()
+if {left}:
+    change = source._elements._change
+    def refuse(kind, *more):
+        if kind == 14:
+            raise OSError(12, "no memory")
+        change(kind, *more)
+    source._elements._change = refuse
+over()
+if {left}:
+    rounds()
+    source._elements._change = change
+two, other = At(), socket.socket()
+source.begin(two, ("{PEER[4]}", 4091), decoy, said.append)
+source.begin(other, ("{PEER[4]}", 4092), decoy, said.append)
+rounds()
+two.connect(decoy)
+seen = two.recv(100).decode().strip()
+argv = ["nft", "list", "map", "inet", "peeltap_test", "peers4"]
+count = subprocess.run(argv, capture_output=True, text=True).stdout.count(" : ") - 1
+source.close()
+say([said, seen, count])
+"""
+    )
+    assert said == [[None, None, None], f"{PEER[4]} 4091", 2]
+
+
+def test_one_that_fails_to_go_on_keeps_nobody_from_it(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + f"""
+import subprocess
+decoy, said, failed = ("{DECOY[4]}", 80), [], []
+loop.failed = lambda error: failed.append(str(error))
+def broken(why):
+    raise ValueError("broken")
+sockets = [socket.socket(), socket.socket()]
+ends = [
+    source.begin(sock, ("{PEER[4]}", 4100 + at), decoy, go)
+    for at, (sock, go) in enumerate(zip(sockets, (broken, said.append)))
+]
+rounds()
+for over in ends:
+    over()
+rounds()
+argv = ["nft", "list", "map", "inet", "peeltap_test", "peers4"]
+count = subprocess.run(argv, capture_output=True, text=True).stdout.count(" : ") - 1
+source.close()
+say([failed, said, count])
+"""
+    )
+    assert said == [["broken"], [None], 0]
+
+
+def test_the_table_of_another_process_stays(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + """
+import subprocess
+NftSource(loop, "test").close()
+tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
+source.close()
+say(tables.strip())
+"""
+    )
+    assert said == "table inet peeltap_test"

@@ -5,7 +5,8 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
-from diversion.snat.reserve import Reservations
+from diversion.proxy.loop import Loop
+from diversion.snat.reserve import Mapping, Reservations, tell
 
 PEER, DECOY = ("203.0.113.7", 65_535), ("127.0.0.1", 80)
 
@@ -46,3 +47,17 @@ def test_both_versions() -> None:
         found = reserved.reserve(sock, ("2001:db8::7", 1), ("::1", 80), nothing)
         assert found.version == 6
         assert found.local[0] == "::1"
+
+
+def test_one_that_fails_does_not_keep_the_others_from_going_on() -> None:
+    loop = Loop()
+    failed: list[Exception] = []
+    loop.failed = failed.append
+    told: list[str | None] = []
+
+    def broken(_: str | None) -> None:
+        raise ValueError
+
+    tell(loop, [Mapping(DECOY, PEER, DECOY, go) for go in (broken, told.append)], "why")
+    assert (len(failed), told) == (1, ["why"])
+    loop.close()

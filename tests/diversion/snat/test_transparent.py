@@ -78,3 +78,9 @@ say([first[0], second[0].split()[0], changed, third[1], again, seen])
     # Whether the kernel lets the third have its port depends on how far the first's end has got.
     assert said[3] in (None, "[Errno 99] Cannot assign requested address")
     assert [*said[:3], *said[4:]] == [f"{peer} 4060", peer, 1, True, peer]
+
+
+def test_the_return_route_of_another_process_stays(host: Host) -> None:
+    host.python(OPEN + "TransparentSource(decoys, 9310).close(); say(1)")
+    assert rules(host).count("lookup 9310") == 2
+    host.python(OPEN + "source.close(); say(1)")
