@@ -15,7 +15,7 @@ from diversion.proxy.addresses import Ends
 from diversion.proxy.counters import Counters, Lines
 from diversion.proxy.link import Link
 from diversion.proxy.loop import Deadline, Loop
-from diversion.proxy.pump import NO_LINGER, POOLED_PIPES
+from diversion.proxy.pump import MOST_PIPES, NO_LINGER
 
 ACCEPTS = 64
 """Connections accepted before others have their turn."""
@@ -121,6 +121,8 @@ class Hub:
         """Options that every socket here has: it says at once what it has, and notices the dead."""
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        # An urgent byte is a byte of the stream: otherwise it would be left out.
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_OOBINLINE, 1)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, self.limits.keepalive_seconds)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, self.limits.keepalive_seconds)
 
@@ -215,7 +217,7 @@ class Hub:
 def raise_file_limit(connections: int) -> None:
     """Take the descriptors that so many connections need, or as many as this process may have."""
     # Two sockets each, pipes for those that move much, and some for the house.
-    wanted = 2 * connections + 4 * POOLED_PIPES + 256
+    wanted = 2 * connections + 2 * MOST_PIPES + 256
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft >= wanted:
         return

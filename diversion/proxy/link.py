@@ -24,11 +24,13 @@ from diversion.proxy.tls import TlsEnd, TlsRefusedError
 if TYPE_CHECKING:
     from diversion.proxy.hub import Hub
 
-EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
-_IN = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+EVENTS = select.EPOLLIN | select.EPOLLPRI | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_IN = select.EPOLLIN | select.EPOLLPRI | select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _OUT = select.EPOLLOUT | select.EPOLLHUP | select.EPOLLERR
 _BROKEN = select.EPOLLERR
-_FIN = select.EPOLLRDHUP | select.EPOLLHUP
+_MORE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLPRI
+"""After these a short read may not be the last: the end is to be read yet, or a mark cut it."""
+
 _FAILED = select.EPOLLERR | select.EPOLLHUP
 
 HEAD, WAITING, CONNECTING, RELAYING, FLUSHING, OVER = range(6)
@@ -60,6 +62,7 @@ class Link:
         "_last",
         "_limit",
         "_parse",
+        "_shaking",
         "_stage",
         "_started",
         "_then",
@@ -90,6 +93,8 @@ class Link:
         self._parse: Parse | None = None
         self._then: Then | None = None
         self._stage = WAITING
+        self._shaking = False
+        """Whether the other side is connected, but has not done its part of TLS."""
         self._counted: str | None = None
         self._started = self._last = hub.loop.now
         self._limit = hub.limits.header_seconds
@@ -170,7 +175,7 @@ class Link:
         left = self.left
         if events & _IN:
             left.readable = True
-            if events & _FIN:
+            if events & _MORE:
                 left.hung_up = True
         if events & _OUT:
             left.writable = True
@@ -181,7 +186,11 @@ class Link:
             self._read_head()
         elif stage == FLUSHING:
             self._flush()
-        elif events & _BROKEN and stage != OVER:
+        elif (
+            events & _BROKEN
+            and stage != OVER
+            and left.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        ):
             self.end("reset_by_peer", reset=True)
 
     def _on_right(self, events: int) -> None:
@@ -194,16 +203,17 @@ class Link:
                 if number:
                     self.end(_end_of(number), reset=True)
                     return
-            elif not events & select.EPOLLOUT:
+            if not events & select.EPOLLOUT:
                 return
             self._stage = RELAYING
-            self._limit = limit = self.hub.limits.idle_seconds
-            # A later deadline finds itself when the earlier one comes; an earlier one does not.
-            if limit < self.hub.limits.connect_seconds:
-                self.hub.loop.at(self.hub.loop.now + limit, self._deadline)
+            if right.plain:
+                self._brought()
+            else:
+                # Reading begins the handshake, even where neither side has something to say.
+                self._shaking = right.readable = True
         if events & _IN:
             right.readable = True
-            if events & _FIN:
+            if events & _MORE:
                 right.hung_up = True
         if events & _OUT:
             right.writable = True
@@ -212,12 +222,22 @@ class Link:
         elif self._stage == FLUSHING:
             self._flush()
 
+    def _brought(self) -> None:
+        """The other side is there: from now on only silence ends it."""
+        self._shaking = False
+        now = self._last = self.hub.loop.now
+        self._limit = limit = self.hub.limits.idle_seconds
+        # A later deadline finds itself when the earlier one comes; an earlier one does not.
+        if limit < self.hub.limits.connect_seconds:
+            self.hub.loop.at(now + limit, self._deadline)
+
     def _relay(self, end: End | None, events: int) -> None:
         """Move what can be moved after something happened to `end`."""
         up, down, right = self._up, self._down, self.right
         if up is None or down is None or right is None or self._stage != RELAYING:
             return
-        self._last = self.hub.loop.now
+        if not self._shaking:
+            self._last = self.hub.loop.now
         try:
             more = up.run()
             more = down.run() or more
@@ -226,6 +246,8 @@ class Link:
         except FlowError as error:
             self._failed(error.end, error.error)
             return
+        if self._shaking and isinstance(right.sock, TlsEnd) and right.sock.shaken:
+            self._brought()
         if up.ended and down.ended:
             self._stage = FLUSHING
             self._flush()
@@ -308,7 +330,7 @@ class Link:
         due = self._last + self._limit
         if due > now:
             return due
-        if self._stage == CONNECTING:
+        if self._stage == CONNECTING or self._shaking:
             self.end("connect_timeout", reset=True)
         elif self._stage in (RELAYING, FLUSHING):
             self.end("idle", reset=True)

@@ -3,8 +3,9 @@
 Not asyncio: its streams cost several times what a whole connection may cost here, and they know
 neither splice nor RST.
 
-A handler gets the events of its descriptor and must bear one that is out of date: within a round a
-number may have been closed and given to another socket.
+A number may be closed and given to another socket within a round: what the round still holds for
+it is not for the new one. A handler must bear an event that is out of date all the same: a file
+that a child still has open goes on reporting under its old number.
 """
 
 from __future__ import annotations
@@ -43,6 +44,7 @@ class Loop:
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._handlers: dict[int, Handler] = {}
+        self._fresh: set[int] = set()
         self._soon: deque[Callable[[], None]] = deque()
         self._called: deque[Callable[[], None]] = deque()
         self._slots: dict[int, set[Deadline]] = {}
@@ -59,6 +61,7 @@ class Loop:
     def register(self, fd: int, handler: Handler, events: int) -> None:
         """Call `handler` when one of `events` (select.EPOLL*) happens on the descriptor."""
         self._handlers[fd] = handler
+        self._fresh.add(fd)
         self._epoll.register(fd, events)
 
     def forget(self, fd: int) -> None:
@@ -136,14 +139,17 @@ class Loop:
         """Serve until `stop`."""
         self._running = True
         poll, handlers, soon, called = self._epoll.poll, self._handlers, self._soon, self._called
+        fresh = self._fresh
         next_expiry = 0.0
         timeout = 0.0
         while self._running:
             events = poll(timeout, _EVENTS)
             self.now = now = time.monotonic()
+            # Registered from here on, a descriptor has its first event in the next round.
+            fresh.clear()
             for fd, happened in events:
                 handler = handlers.get(fd)
-                if handler is not None:
+                if handler is not None and fd not in fresh:
                     try:
                         handler(happened)
                     except Exception as error:

@@ -13,6 +13,7 @@ after full reads and back after a small one.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import socket
@@ -26,6 +27,7 @@ ROOMY = 32 * 1024 * 1024
 
 PIPE = 256 * 1024
 POOLED_PIPES = 256
+MOST_PIPES = 2 * POOLED_PIPES
 FULL_READS = 2
 ROUNDS = 8
 """Reads of one flow before others have their turn."""
@@ -50,7 +52,7 @@ class End:
         self.readable = False
         self.writable = False
         self.hung_up = False
-        """Whether a FIN has been announced: a short read then is not the last."""
+        """Whether a FIN or an urgent byte was announced: a short read then is not the last."""
 
     def close(self, *, reset: bool = False) -> None:
         """Close it, with RST instead of FIN if asked to."""
@@ -66,12 +68,17 @@ class Pipes:
 
     def __init__(self) -> None:
         self._free: list[tuple[int, int]] = []
+        self._used = 0
 
     def take(self) -> tuple[int, int]:
-        """An empty pipe; OSError if there are no descriptors left."""
+        """An empty pipe; OSError if there are no descriptors left, or too many pipes in use."""
+        if self._used >= MOST_PIPES:
+            raise OSError(errno.EMFILE, "")
         if self._free:
+            self._used += 1
             return self._free.pop()
         ends = os.pipe()
+        self._used += 1
         for end in ends:
             os.set_blocking(end, False)
         # Over the user's limit for pipes the default size serves.
@@ -81,6 +88,7 @@ class Pipes:
 
     def give(self, pipe: tuple[int, int], *, empty: bool) -> None:
         """Take back a pipe; one that still holds bytes is not used again."""
+        self._used -= 1
         if empty and len(self._free) < POOLED_PIPES:
             self._free.append(pipe)
         else:
@@ -194,19 +202,22 @@ class Flow:
             try:
                 self.pipe = pipes.take()
             except OSError:
-                self.splicing = False  # no descriptors left: copying needs none
+                self.splicing = False  # no pipe left: copying needs none
                 return True
         try:
             got = os.splice(source.fd, self.pipe[1], PIPE, flags=_SPLICE)
         except BlockingIOError:
-            # The pipe was empty, so it is the socket that has nothing.
-            source.readable = False
+            # The pipe was empty, so it is the socket that has nothing, or has an urgent mark next,
+            # which splice never passes. Only for the mark this look does not raise the same.
             self._leave_pipe()
-            return False
+            source.sock.recv(1, socket.MSG_PEEK)
+            got = 0
         if not got:
+            # At a mark splice says 0 after a FIN, whatever is behind: recv knows.
             self._leave_pipe()
-            self._end()
-            return False
+            self.splicing = False
+            self.full = FULL_READS - 1
+            return True
         if got < SMALL_BUFFER:
             self.splicing = False
             self.full = 0

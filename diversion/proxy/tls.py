@@ -166,6 +166,11 @@ class TlsEnd:
                 return
 
     @property
+    def shaken(self) -> bool:
+        """Whether the handshake is done."""
+        return self._shaken
+
+    @property
     def unsent(self) -> bool:
         """Whether encrypted bytes wait for the socket."""
         return bool(self._unsent)

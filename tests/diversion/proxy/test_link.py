@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from typing import Any
 
@@ -136,6 +137,26 @@ def test_a_decoy_that_does_not_answer() -> None:
             relay.line(end="connect_timeout")
         for filler in fillers:
             filler.close()
+
+
+def test_an_error_that_is_not_its_own_does_not_end_a_connection() -> None:
+    """What epoll says of a number may be of the socket that had it before."""
+    links: list[Link] = []
+    with running() as relay, server() as (listening, to):
+
+        def accept(hub: Hub, sock: socket.socket, peer: Ends) -> None:
+            link = Link(hub, sock, peer)
+            links.append(link)
+            link.bring(hub.socket_to(to), to)
+            link._on_left(select.EPOLLERR | select.EPOLLHUP)
+            link._on_right(select.EPOLLERR | select.EPOLLHUP)
+
+        with socket.create_connection(relay.serve(accept), timeout=10) as peer:
+            decoy, _ = listening.accept()
+            with decoy:
+                peer.sendall(b"x")
+                assert decoy.recv(1) == b"x"
+                assert links[0].is_open
 
 
 def test_silence_ends_a_connection_and_speech_does_not() -> None:

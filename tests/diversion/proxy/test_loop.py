@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import threading
 
 import pytest
@@ -121,6 +122,33 @@ def test_a_descriptor_that_is_forgotten_is_not_called() -> None:
     loop.register(write, lambda _: loop.stop(), select.EPOLLOUT)
     loop.run()
     for fd in (read, write):
+        os.close(fd)
+    loop.close()
+
+
+def test_an_event_is_not_for_whoever_has_the_number_since() -> None:
+    """Both ends are ready in one round; the first to be told gives the other's number away."""
+    loop = Loop()
+    ends = socket.socketpair()
+    numbers = {ends[0].fileno(), ends[1].fileno()}
+    silent, other = os.pipe()
+    told: list[int] = []
+
+    def ready(mine: int) -> None:
+        (theirs,) = numbers - {mine}
+        loop.forget(theirs)
+        os.dup2(silent, theirs)
+        loop.register(theirs, told.append, select.EPOLLIN)
+        loop.unregister(mine)
+
+    for fd in numbers:
+        loop.register(fd, lambda _, fd=fd: ready(fd), select.EPOLLOUT)  # type: ignore[misc]
+    loop.at(loop.now + TICK, Deadline(lambda now: loop.stop()))
+    loop.run()
+    assert told == []
+    for sock in ends:
+        sock.close()
+    for fd in (silent, other):
         os.close(fd)
     loop.close()
 

@@ -11,7 +11,7 @@ import threading
 import pytest
 
 from diversion.proxy import pump
-from tests.diversion.running import forward, reset, running, server, through
+from tests.diversion.running import forward, read_exactly, reset, running, server, through
 
 
 def read_all(sock: socket.socket) -> bytes:
@@ -114,6 +114,35 @@ def test_everything_arrives_in_order(
     assert pump.waiting_bytes == 0
 
 
+@pytest.mark.parametrize("splicing", [True, False], ids=["splice", "copy"])
+@pytest.mark.parametrize("ends", [True, False], ids=["end", "no-end"])
+def test_an_urgent_byte_is_one_of_the_stream(
+    monkeypatch: pytest.MonkeyPatch, splicing: bool, ends: bool
+) -> None:
+    """Neither it nor what is behind it is lost or waits, whether a FIN follows or nothing."""
+    if not splicing:
+        monkeypatch.setattr(pump, "HAS_SPLICE", False)
+    with running() as relay, through(relay) as (peer, decoy):
+        for turn in range(4):
+            data = random.Random(turn).randbytes(600_000)
+            behind = data[: (0, 1, 3_000, 200_000)[turn]]
+
+            def send(data: bytes = data, behind: bytes = behind, last: bool = turn == 3) -> None:
+                peer.sendall(data)
+                peer.send(b"!", socket.MSG_OOB)
+                peer.sendall(behind)
+                if last and ends:
+                    peer.shutdown(socket.SHUT_WR)
+
+            thread = threading.Thread(target=send)
+            thread.start()
+            wanted = data + b"!" + behind
+            assert read_exactly(decoy, len(wanted)) == wanted
+            thread.join(10)
+        if ends:
+            assert decoy.recv(1) == b""
+
+
 def test_a_slow_reader_slows_the_sender() -> None:
     """What is between them is bounded by the sockets' buffers, one pipe and one buffer."""
     with running() as relay, through(relay) as (peer, decoy):
@@ -139,6 +168,23 @@ def test_pipes_are_used_again_and_never_with_something_in_them() -> None:
     with pytest.raises(BlockingIOError):
         os.read(second[0], 10)
     pipes.give(second, empty=True)
+
+
+def test_only_so_many_pipes_are_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump, "MOST_PIPES", 1)
+    pipes = pump.Pipes()
+    only = pipes.take()
+    with pytest.raises(OSError, match="24"):
+        pipes.take()
+    pipes.give(only, empty=True)
+    pipes.give(pipes.take(), empty=False)
+    # Whoever gets none copies.
+    monkeypatch.setattr(pump, "MOST_PIPES", 0)
+    with running() as relay, through(relay) as (peer, decoy):
+        thread = threading.Thread(target=peer.sendall, args=(b"x" * 1_000_000,))
+        thread.start()
+        assert len(read_exactly(decoy, 1_000_000)) == 1_000_000
+        thread.join(10)
 
 
 def test_what_waits_is_taken_in_small_pieces_when_much_waits(

@@ -152,6 +152,15 @@ def test_what_is_not_tls_is_refused(papers: Path) -> None:
         assert relay.line(end="tls_refused")["why"]
 
 
+def test_whoever_accepts_and_never_shakes_hands_has_as_long_as_to_connect(papers: Path) -> None:
+    ours = client_context(*files(papers, "edge"))
+    with running(connect_seconds=1.0) as relay, server() as (_, to):
+        sock = socket.create_connection(relay.serve(encrypted(papers, to)), timeout=20)
+        with ours.wrap_socket(sock, server_hostname="gateway1.example") as tls:
+            tls.sendall(b"x")
+            relay.line(end="connect_timeout")
+
+
 def test_the_other_sides_name_is_checked(papers: Path) -> None:
     theirs = server_context(*files(papers, "edge"))
     with running() as relay, server() as (listening, to):
