@@ -206,6 +206,9 @@ class Link:
             if not events & select.EPOLLOUT:
                 return
             self._stage = RELAYING
+            if not self.left.plain:
+                # What came in one piece with the header lies in TLS, and no event tells of it.
+                self.left.readable = True
             if right.plain:
                 self._brought()
             else:
@@ -248,6 +251,9 @@ class Link:
             return
         if self._shaking and isinstance(right.sock, TlsEnd) and right.sock.shaken:
             self._brought()
+            # A send that waited for the handshake did not wait for room: no event ends that.
+            right.readable = right.writable = True
+            more = True
         if up.ended and down.ended:
             self._stage = FLUSHING
             self._flush()
