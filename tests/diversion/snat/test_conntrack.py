@@ -33,13 +33,15 @@ for port in (4{version}01, 4{version}02):
     sock.connect(("{decoy}", 80))
     sockets.append(sock)
 conntrack = Conntrack()
-before = known()
+# What other tests left behind may expire meanwhile.
+ours = lambda: [port for port in known() if port.startswith("4{version}0")]
+before = ours()
 conntrack.forget([(("{here}", 4{version}01), ("{decoy}", 80)), (("{here}", 9), ("{decoy}", 80))])
-after = known()
+after = ours()
 conntrack.forget([(("{here}", 10 + port), ("{decoy}", 80)) for port in range(1200)])
 for sock in sockets:
     sock.close()
-say([before[-2:], after[-1:], len(before) - len(after)])
+say([before, after])
 """
     )
-    assert said == [[f"4{version}01", f"4{version}02"], [f"4{version}02"], 1]
+    assert said == [[f"4{version}01", f"4{version}02"], [f"4{version}02"]]
