@@ -30,7 +30,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from .aside import move_aside
-from .store import StoreError
+from .store import StoreError, transaction
 
 SCHEMA_VERSION: Final = 1
 # "peck" in ASCII: tells checkpoints from any other SQLite file, flow stores among them.
@@ -165,7 +165,7 @@ class CheckpointStore:
 
     def _begin(self, now: int) -> None:
         """Takes the last run's end from the file and begins this one."""
-        with self._one_sentence(), self._transaction():
+        with self._one_sentence(), transaction(self._db):
             row = self._db.execute("SELECT workers, clean, at FROM run").fetchone()
             earlier = _Run(row[0], bool(row[1]), row[2]) if row else None
             self.left = earlier and LastRun(earlier.clean, earlier.at)
@@ -216,17 +216,6 @@ class CheckpointStore:
         except sqlite3.DatabaseError as error:
             raise _UnusableError(self._path, f"it is damaged: {error}") from error
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
-
     def load(self, worker: int) -> Iterator[bytes]:
         """The checkpoints that `worker` resumes from, the newest first, one at a time in memory.
 
@@ -260,7 +249,7 @@ class CheckpointStore:
         """
         with self._lock, self._one_sentence():
             pending = self._pending - {worker} if full else self._pending
-            with self._transaction():
+            with transaction(self._db):
                 if full:
                     self._db.execute("DELETE FROM checkpoint WHERE worker = ?", (worker,))
                 if blob:
@@ -279,7 +268,7 @@ class CheckpointStore:
         """Close the file. `clean_at` (ns): all was saved, and the service stops in order."""
         try:
             if clean_at is not None:
-                with self._lock, self._one_sentence(), self._transaction():
+                with self._lock, self._one_sentence(), transaction(self._db):
                     self._write_run(self._pending, clean=True, at=clean_at)
         finally:
             self._db.close()

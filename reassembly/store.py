@@ -361,6 +361,19 @@ _LOG_PAGES: Final = 4000
 _ROOM: Final = 1 / 256
 
 
+@contextmanager
+def transaction(db: sqlite3.Connection) -> Iterator[None]:
+    """All that is written inside, or nothing of it; for connections that begin none themselves."""
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+    db.execute("COMMIT")
+
+
 class SqliteStore:
     """Flow records in one SQLite file, in WAL mode, bounded by number and age.
 
@@ -419,7 +432,7 @@ class SqliteStore:
         db.execute("PRAGMA synchronous = NORMAL")
         db.execute(f"PRAGMA wal_autocheckpoint = {_LOG_PAGES}")
         if version < SCHEMA_VERSION:
-            with self._transaction():
+            with transaction(self._db):
                 # Another process may have been first.
                 version = db.execute("PRAGMA user_version").fetchone()[0]
                 if version < SCHEMA_VERSION:
@@ -463,21 +476,10 @@ class SqliteStore:
         source = iter(records)
         total = 0
         while batch := list(islice(source, _BATCH)):
-            with self._one_sentence(), self._transaction():
+            with self._one_sentence(), transaction(self._db):
                 self._write(batch)
             total += len(batch)
         return total
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        self._db.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            if self._db.in_transaction:
-                self._db.execute("ROLLBACK")
-            raise
-        self._db.execute("COMMIT")
 
     def _write(self, batch: Sequence[tuple[FlowRecord, bytes]]) -> None:
         rows = [row(record, line) for record, line in batch]
