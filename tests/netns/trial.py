@@ -144,6 +144,15 @@ class Trial:
         assert capture["damaged"] == 0
         return status
 
+    def counted(self) -> int:
+        """How many packets the kernel counted on br1; all were taken, or are counted as lost.
+
+        The kernel counts a packet before its block is handed over: it is waited for.
+        """
+        status = self.peeltap.wait(_is_taken, "every packet taken or lost")
+        received: int = status["capture"]["kernel_received"]
+        return received
+
     def stripped(self, before: dict[str, Any], count: int) -> None:
         """Headers have been taken out of so many connections more than in an earlier status."""
         wanted = before["connections"]["stripped"] + count
@@ -168,6 +177,12 @@ class Trial:
             wait_until(condition, "events", 30.0)
         except LabError:
             raise LabError(f"{what()}\n{self.peeltap.log_text()[-6000:]}") from None
+
+
+def _is_taken(status: dict[str, Any]) -> bool:
+    capture = status["capture"]
+    taken: int = capture["packets"] + capture["kernel_drops"]
+    return taken == capture["kernel_received"]
 
 
 class Burst:
