@@ -26,6 +26,10 @@ community_id  the hash of a 5-tuple
 summary       alerts added up for a table
 flows         what is asked of flow records and their store, which are handed in
 
+shapes        the forms in which events are delivered: ECS, OCSF, CIM
+enrichment    what is added to corrected events, and who is left out
+sessions      connections of one attacker as one story; session_store keeps them
+
 event_settings  the `events:` and `sinks:` sections of the configuration
 sources       where a live service's events come from: followed files, sockets
 sinks         where they go, and how far they got

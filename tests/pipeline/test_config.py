@@ -23,7 +23,7 @@ MISSING_GATEWAYS = (
 )
 ROOT_KEYS = (
     "gateways, codecs, mode, midstream, other, superframes, limits, capture, workers, state, "
-    "control, metrics, log, run_as, tap, suricata, events, sinks"
+    "control, metrics, log, run_as, tap, suricata, events, sinks, enrichment, sessions"
 )
 MISSING_CAPTURE = (
     "p.yaml:1: capture: missing; name the interface that carries the proxied legs: "

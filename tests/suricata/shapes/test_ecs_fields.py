@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from suricata.shapes.ecs_fields import CATEGORIES, OBJECTS, ROOT, Field
@@ -26,3 +29,9 @@ def test_categories_are_words_of_ecs() -> None:
     for categories, types in CATEGORIES.values():
         assert set(categories) <= CATEGORY
         assert set(types) <= TYPE
+
+
+def test_the_documentation_has_the_tables() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "shapes.md").read_text()
+    told = re.findall(r"^\| `([a-z_0-9.]+)` \| `([a-z_0-9.]+)` \|$", text, re.MULTILINE)
+    assert dict(told) == {name.lstrip("."): ".".join(field.path) for name, field in FIELDS}
