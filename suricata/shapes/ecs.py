@@ -12,7 +12,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from .ecs_fields import CATEGORIES, OBJECTS, ROOT, USERS, Field, refine
-from .ends import End, Ends, ends
+from .ends import Ends, ends
 from .values import (
     Event,
     autonomous_system,
@@ -54,16 +54,16 @@ def ecs(event: Event) -> Event:
     _peeltap(out, child(event, "peeltap"), roles)
     # 3. What has a field, and what has none.
     rest: Event = {}
-    for name, value in event.items():
+    for name, value in _moved(out, event, ROOT).items():
+        fields = OBJECTS.get(name)
         if name in _DONE:
             continue
-        fields = OBJECTS.get(name)
-        if fields is not None and type(value) is dict:
-            left = _moved(out, value, fields)
-            if left:
-                rest[name] = left
-        elif not _move(out, ROOT.get(name), value):
+        if fields is None or type(value) is not dict:
             rest[name] = value
+            continue
+        left = _moved(out, value, fields)
+        if left:
+            rest[name] = left
     refine(out, event, roles.to_server)
     # A session's summary is ours, not Suricata's.
     if kind == "peeltap_session" and "summary" in rest:
@@ -73,43 +73,43 @@ def ecs(event: Event) -> Event:
     return out
 
 
-def _move(out: Event, field: Field | None, value: Any) -> bool:
-    if field is None:
-        return False
-    converted = field.convert(value)
-    if converted is None:
-        return False
-    put(out, field.path, converted)
-    return True
-
-
 def _moved(out: Event, holder: Event, fields: dict[str, Field]) -> Event:
     """Put members of `holder` where they belong; what is left of it comes back."""
-    return {
-        name: value for name, value in holder.items() if not _move(out, fields.get(name), value)
-    }
+    left: Event = {}
+    for name, value in holder.items():
+        field = fields.get(name)
+        converted = None if field is None else field.convert(value)
+        if field is None or converted is None:
+            left[name] = value
+        else:
+            put(out, field.path, converted)
+    return left
 
 
 # --- Ends -----------------------------------------------------------------------------------------
 
 
 def _sides(out: Event, roles: Ends) -> None:
-    source, destination = _side(roles.attacker), _side(roles.decoy)
+    for name, end, leg in (
+        ("source", roles.attacker, roles.leg_attacker),
+        ("destination", roles.decoy, roles.leg_decoy),
+    ):
+        side: Event = {}
+        if end.ip is not None:
+            side["ip"] = side["address"] = end.ip
+        if end.port is not None:
+            side["port"] = end.port
+        if roles.proxied and leg.ip is not None:
+            side["nat"] = filled(ip=leg.ip, port=leg.port)
+        if side:
+            out[name] = side
+    network: Event = {}
     if roles.proxied:
-        put(source, ("nat",), _side(roles.leg_attacker, address=False) or None)
-        put(destination, ("nat",), _side(roles.leg_decoy, address=False) or None)
-    if source:
-        out["source"] = source
-    if destination:
-        out["destination"] = destination
-    if roles.proxied:
-        put(out, ("network", "direction"), "inbound")
+        network["direction"] = "inbound"
     if roles.attacker.ip is not None:
-        put(out, ("network", "type"), "ipv6" if ":" in roles.attacker.ip else "ipv4")
-
-
-def _side(end: End, *, address: bool = True) -> Event:
-    return filled(ip=end.ip, address=end.ip if address else None, port=end.port)
+        network["type"] = "ipv6" if ":" in roles.attacker.ip else "ipv4"
+    if network:
+        out["network"] = network
 
 
 def _peeltap(out: Event, peeltap: Event, roles: Ends) -> None:
@@ -133,36 +133,39 @@ def _peeltap(out: Event, peeltap: Event, roles: Ends) -> None:
 
 
 def _related(out: Event, event: Event, roles: Ends) -> None:
-    sides = (roles.attacker, roles.decoy, roles.leg_attacker, roles.leg_decoy)
-    addresses = dict.fromkeys(end.ip for end in sides if end.ip is not None)
-    addresses.update(dict.fromkeys(child(out, "related").get("ip", ())))
-    addresses.update(dict.fromkeys(child(out, "dns").get("resolved_ip", ())))
-    if addresses:
-        put(out, ("related", "ip"), list(addresses))
-    hosts = [
-        child(out, place).get(name)
-        for place, name in (("url", "domain"), ("source", "domain"), ("destination", "domain"))
-    ]
-    hosts.append(child(child(out, "tls"), "client").get("server_name"))
-    hosts.append(child(child(out, "dns"), "question").get("name"))
-    named = dict.fromkeys(name for name in hosts if name)
-    if named:
-        put(out, ("related", "hosts"), list(named))
-    hashes = [*child(child(out, "file"), "hash").values()]
-    tls = child(out, "tls")
-    hashes += [child(tls, "client").get("ja3"), child(tls, "server").get("ja3s")]
-    hashes += [*child(child(tls, "server"), "hash").values()]
-    seen = dict.fromkeys(value for value in hashes if value)
-    if seen:
-        put(out, ("related", "hash"), list(seen))
-    users = [text(child(event, holder).get(name)) for holder, name in USERS]
-    if child(event, "ftp").get("command") == "USER":
-        users.append(text(child(event, "ftp").get("command_data")))
-    users.append(text(child(child(event, "smb"), "ntlmssp").get("user")))
-    users.append(text(child(child(event, "mqtt"), "connect").get("username")))
-    told = dict.fromkeys(user for user in users if user)
-    if told:
-        put(out, ("related", "user"), list(told))
+    """Everything of the event that one may want to find it by."""
+    # Keys, for their order: no sets, no repeats.
+    addresses: dict[str, None] = {}
+    for end in (roles.attacker, roles.decoy, roles.leg_attacker, roles.leg_decoy):
+        if end.ip is not None:
+            addresses[end.ip] = None
+    hosts: list[Any] = []
+    hashes: list[Any] = []
+    for place, name in _HOSTS:
+        if place in out:
+            hosts.append(out[place].get(name))
+    if "dns" in out:
+        addresses.update(dict.fromkeys(out["dns"].get("resolved_ip", ())))
+        hosts.append(child(out["dns"], "question").get("name"))
+    if "tls" in out:
+        client, server = child(out["tls"], "client"), child(out["tls"], "server")
+        hosts.append(client.get("server_name"))
+        hashes += [client.get("ja3"), server.get("ja3s"), *child(server, "hash").values()]
+    if "file" in out:
+        hashes += child(out["file"], "hash").values()
+    if "related" in out:
+        addresses.update(dict.fromkeys(out["related"].get("ip", ())))
+    users = [find(event[name]) for name, find in USERS.items() if type(event.get(name)) is dict]
+    related: Event = {"ip": list(addresses)} if addresses else {}
+    for name, found in (("hosts", hosts), ("hash", hashes), ("user", users)):
+        told = dict.fromkeys(one for one in found if one)
+        if told:
+            related[name] = list(told)
+    if related:
+        out["related"] = related
+
+
+_HOSTS: Final = (("url", "domain"), ("source", "domain"), ("destination", "domain"))
 
 
 def _summary(out: Event, summary: object) -> None:

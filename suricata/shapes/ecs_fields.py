@@ -219,8 +219,19 @@ OBJECTS: Final[dict[str, dict[str, Field]]] = {
 }
 """For each object of an event the field of each of its members."""
 
-USERS: Final = (("krb5", "cname"), ("snmp", "usm"))
-"""Members that name a user; `related.user` has them, and those of FTP, SMB and MQTT."""
+
+def _login(ftp: Event) -> str | None:
+    return text(ftp.get("command_data")) if ftp.get("command") == "USER" else None
+
+
+USERS: Final[dict[str, Callable[[Event], str | None]]] = {
+    "ftp": _login,
+    "krb5": lambda krb5: text(krb5.get("cname")),
+    "mqtt": lambda mqtt: text(child(mqtt, "connect").get("username")),
+    "smb": lambda smb: text(child(smb, "ntlmssp").get("user")),
+    "snmp": lambda snmp: text(snmp.get("usm")),
+}
+"""The user that an object of an event names."""
 
 _OPCODES: Final = {0: "QUERY", 1: "IQUERY", 2: "STATUS", 4: "NOTIFY", 5: "UPDATE"}
 _FLAGS: Final = ("aa", "tc", "rd", "ra", "ad", "cd")
@@ -228,9 +239,9 @@ _FLAGS: Final = ("aa", "tc", "rd", "ra", "ad", "cd")
 
 def refine(out: Event, event: Event, to_server: bool) -> None:
     """What needs more than one member: parts of a URL, sums, answers, lists."""
-    for name, part in _PARTS.items():
-        value = event.get(name)
-        if type(value) is dict:
+    for name, value in event.items():
+        part = _PARTS.get(name)
+        if part is not None and type(value) is dict:
             part(out, value, to_server)
     _vlan(out, event.get("vlan"))
 

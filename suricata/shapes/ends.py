@@ -29,6 +29,7 @@ class End(NamedTuple):
 
 
 NOBODY: Final = End(None, None)
+_NO_LEG: Final = (NOBODY, NOBODY)
 
 
 class Ends(NamedTuple):
@@ -50,9 +51,10 @@ class Ends(NamedTuple):
 
 def ends(event: Event) -> Ends:
     """The ends of a corrected event; never raises."""
-    peeltap, observed = child(event, "peeltap"), child(child(event, "peeltap"), "observed")
+    peeltap = child(event, "peeltap")
+    observed = child(peeltap, "observed")
     root = _pair(event, "src_ip", "src_port", "dest_ip", "dest_port")
-    leg = _pair(observed, "src_ip", "src_port", "dest_ip", "dest_port")
+    leg = _pair(observed, "src_ip", "src_port", "dest_ip", "dest_port") if observed else _NO_LEG
     known = _direction(peeltap.get("direction"))
     to_server = known
     if to_server is None:
@@ -66,9 +68,6 @@ def ends(event: Event) -> Ends:
         root, leg = root[::-1], leg[::-1]
     proxied = bool(observed) and leg != root
     return Ends(*root, *leg, to_server, known is not None, proxied)
-
-
-_NO_LEG: Final = (NOBODY, NOBODY)
 
 
 def _pair(

@@ -103,9 +103,10 @@ def put(out: Event, path: tuple[str, ...], value: Any) -> None:
     """Set the member at `path`, with the objects on the way to it; None sets nothing."""
     if value is None:
         return
-    for name in path[:-1]:
+    *way, last = path
+    for name in way:
         out = out.setdefault(name, {})
-    out[path[-1]] = value
+    out[last] = value
 
 
 def child(event: Event, name: str) -> Event:
