@@ -41,6 +41,9 @@ class _Model(BaseModel):
 
 EndsField = Annotated[Ends, PlainValidator(parse_ends), PlainSerializer(show_ends)]
 NetworkField = Annotated[Network, PlainValidator(parse_network), PlainSerializer(str)]
+NameField = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
+"""Of an agent or a decoy: it stands in lines of the log and in HAProxy's file as it is."""
+
 RangeField = Annotated[Range, PlainValidator(parse_range)]
 
 
@@ -80,7 +83,7 @@ class Gateway1Settings(_Model):
     listen: list[AgentListen] = Field(
         default_factory=list, description="where agents connect: address, and tls if by certificate"
     )
-    agents: dict[str, KnownAgent] = Field(
+    agents: dict[NameField, KnownAgent] = Field(
         default_factory=dict,
         description="who may send headers, by the name in rules and certificate",
     )
@@ -183,6 +186,11 @@ class LimitSettings(_Model):
     )
     per_peer: int = Field(
         default=Limits.per_peer, ge=1, description="connections at a time of one peer"
+    )
+    unheaded: int = Field(
+        default=Limits.unheaded,
+        ge=1,
+        description="connections at a time from one address that have not sent their header",
     )
     header_seconds: float = Field(
         default=Limits.header_seconds, gt=0, description="until the header is whole"
