@@ -75,7 +75,7 @@ class Ports:
                     self._used.add((port, decoy))
                     self._counts[decoy] = count + 1
                     return port
-        raise OSError(errno.EADDRNOTAVAIL, "all local ports are in use to this decoy")
+        raise OSError(errno.EADDRINUSE, "all local ports are in use to this decoy")
 
     def give(self, port: int, decoy: Ends) -> None:
         """It is free again; nothing if it was not in use."""
