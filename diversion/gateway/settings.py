@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal, Self
 
 import peeltap_core
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -41,8 +43,16 @@ class _Model(BaseModel):
 
 EndsField = Annotated[Ends, PlainValidator(parse_ends), PlainSerializer(show_ends)]
 NetworkField = Annotated[Network, PlainValidator(parse_network), PlainSerializer(str)]
-NameField = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
-"""Of an agent or a decoy: it stands in lines of the log and in HAProxy's file as it is."""
+
+
+def _name(value: str) -> str:
+    """It stands in lines of the log and in HAProxy's file as it is."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        raise ValueError("a name has 1 to 64 letters, digits, '-', '_' and '.'")
+    return value
+
+
+NameField = Annotated[str, AfterValidator(_name)]
 
 RangeField = Annotated[Range, PlainValidator(parse_range)]
 

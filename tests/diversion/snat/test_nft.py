@@ -323,7 +323,7 @@ def count():
     return subprocess.run(argv, capture_output=True, text=True).stdout.count(" : ") - 1
 decoy, said = ("{DECOY[4]}", 80), []
 lease = source.begin(socket.socket(), ("{PEER[4]}", 4200), decoy, said.append)
-rounds()
+source._flush()
 other = socket.socket()
 moved = lease.rebind(other)
 other.settimeout(5)
@@ -331,7 +331,7 @@ other.connect(decoy)
 seen = other.recv(100).decode().strip()
 during = count()
 lease.over()
-rounds()
+source._flush()
 after = count()
 source.close()
 say([said, moved, seen, during, after])
@@ -351,7 +351,7 @@ decoy, seen = ("{DECOY[4]}", 80), []
 for at in range(2):
     sock, said = socket.socket(), []
     lease = source.begin(sock, ("{PEER[4]}", 4300 + at), decoy, said.append)
-    rounds()
+    source._flush()
     sock.settimeout(5)
     sock.connect(decoy)
     seen.append(sock.recv(100).decode().strip())
@@ -363,7 +363,7 @@ for at in range(2):
         seen.append("reset")
     sock.close()
     lease.over()
-    rounds()
+    source._flush()
 source.close()
 say(seen)
 """
@@ -382,7 +382,7 @@ found = []
 for each in (source, other):
     sock, third = socket.socket(), socket.socket()
     each.begin(sock, ("{PEER[4]}", 4400), ("{DECOY[4]}", 80), lambda why: None)
-    rounds()
+    each._flush()
     # A socket that shares its port lets another have it as well.
     third.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
