@@ -53,6 +53,7 @@ class Hub:
         self._links: set[Link] = set()
         self._peers: dict[str | bytes, int] = {}
         self._sources: dict[str | bytes, int] = {}
+        self._owing = 0
         self._listeners: dict[int, socket.socket] = {}
         self._flushing = False
         self._drained = Deadline(self._drain_due)
@@ -161,11 +162,21 @@ class Hub:
         _uncount(self._peers, address)
 
     def count_source(self, address: str) -> bool:
-        """Count one more connection from an address that owes its header, unless it may not."""
-        return _count(self._sources, address, self.limits.unheaded)
+        """Count one more connection from an address that owes its header, unless it may not.
+
+        Of all together at most every second one may owe it: however many addresses somebody has, he
+        does not take the place of those that are brought onward.
+        """
+        if 2 * self._owing >= self.limits.connections:
+            return False
+        if not _count(self._sources, address, self.limits.unheaded):
+            return False
+        self._owing += 1
+        return True
 
     def uncount_source(self, address: str) -> None:
         """One less."""
+        self._owing -= 1
         _uncount(self._sources, address)
 
     def say(self, level: str, event: str, **more: object) -> None:

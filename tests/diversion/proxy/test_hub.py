@@ -153,3 +153,12 @@ def test_addresses_of_one_network_count_as_one() -> None:
         assert hub.count_peer("2001:db8::5")
         hub.uncount_source("2001:db8::")
         assert hub.count_source("2001:db8::a")
+
+
+def test_at_most_half_of_all_may_owe_their_header() -> None:
+    with running(connections=10) as relay:
+        hub = relay.hub
+        counted = [hub.count_source(f"192.0.2.{at}") for at in range(10)]
+        assert counted == [True] * 5 + [False] * 5
+        hub.uncount_source("192.0.2.0")
+        assert hub.count_source("192.0.2.9")
