@@ -37,7 +37,7 @@ ENDS = {
     "source_failed": "the peer's address could not be taken as the source",
     "limit_total": "too many connections at a time",
     "limit_peer": "too many connections of this peer at a time",
-    "limit_source": "too many connections at a time that have sent no header, of this address or in all",
+    "limit_source": "too many connections at a time that have sent no header",
     "limit_files": "no descriptors left",
 }
 """How a connection can end, by the words that stand in its line and in the metrics."""
