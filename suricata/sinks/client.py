@@ -63,7 +63,7 @@ class Partly(Exception):  # noqa: N818
 
 
 class Client(Protocol):
-    """One sink's other side. One thread calls all but `abort`, `reopen` and `status`."""
+    """One sink's other side. One thread calls all but `abort` and `status`."""
 
     @property
     def kind(self) -> str:
@@ -86,7 +86,7 @@ class Client(Protocol):
         ...
 
     def reopen(self) -> None:
-        """SIGHUP: files were rotated, secrets may be new. Heeded with the next `deliver`."""
+        """SIGHUP: files were rotated, secrets may be new. Raises nothing; `deliver` tells."""
         ...
 
     def status(self) -> dict[str, Any]:
