@@ -89,9 +89,8 @@ def canary() -> tuple[dict[str, Any], str]:
 def _line(sink: SinkSettings, event: dict[str, Any]) -> bytes:
     shape = shape_of(sink)
     shaped = None if shape is None else shape(event)
-    one = shaped[0] if isinstance(shaped, list) and shaped else shaped
     # A shape that has no place for it lets it go as it is.
-    return orjson.dumps(one or event)
+    return orjson.dumps(event) if shaped is None else shaped
 
 
 def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str, str, str]]:

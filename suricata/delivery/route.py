@@ -48,7 +48,7 @@ def _rule(when: WhenSettings) -> Callable[[Event], bool]:
     severity = when.severity
 
     def holds(event: Event) -> bool:
-        if types is not None and event.get("event_type") not in types:
+        if types is not None and _text(event.get("event_type")) not in types:
             return False
         if severity is not None or signatures is not None:
             alert = event.get(_ALERT)
@@ -93,14 +93,13 @@ def decoy_end(event: Event) -> tuple[str, int]:
 
 
 def _ends(event: Event) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Client and server of the flow, as it tells its own orientation; else as the packet went."""
-    flow = event.get("flow")
-    if type(flow) is dict and "src_ip" in flow and "dest_ip" in flow:
-        return _end(flow, "src"), _end(flow, "dest")
+    """Client and server: of a known connection by the event's direction, else by the flow's."""
     source, target = _end(event, "src"), _end(event, "dest")
-    if event.get("direction") == "to_client":
-        return target, source
-    return source, target
+    peeltap, flow = event.get("peeltap"), event.get("flow")
+    told = peeltap.get("direction") if type(peeltap) is dict else None
+    if told is None and type(flow) is dict and "src_ip" in flow and "dest_ip" in flow:
+        return _end(flow, "src"), _end(flow, "dest")
+    return (target, source) if (told or event.get("direction")) == "to_client" else (source, target)
 
 
 def _end(holder: Event, side: str) -> tuple[str, int]:
