@@ -93,14 +93,11 @@ def _line(sink: SinkSettings, event: dict[str, Any]) -> bytes:
     return orjson.dumps(event) if shaped is None else shaped
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str, str, str]]:
-    """A table: sink, kind, whether it was acknowledged, and what was found."""
+def lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """For a person: each sink, whether it acknowledged, and what was found."""
     return [
-        (
-            one.name,
-            one.kind,
-            f"acknowledged in {one.seconds * 1000:,.0f} ms" if one.acknowledged else "FAILED",
-            one.found,
-        )
+        f"{one.name} ({one.kind}): "
+        + (f"acknowledged in {one.seconds * 1000:,.0f} ms" if one.acknowledged else "FAILED")
+        + f"; {one.found}"
         for one in outcomes
     ]

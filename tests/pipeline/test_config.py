@@ -389,9 +389,13 @@ LIVE_MISTAKES = {
     "sinks of no kind and of two": (
         LIVE + "sinks:\n  - {}\n  - {file: x, stdout: true}\n",
         [
-            "p.yaml:7: sinks[0]: name one kind for each sink: file: PATH, or stdout: true",
-            "p.yaml:8: sinks[1]: name one kind for each sink: file: PATH, or stdout: true",
+            "p.yaml:7: sinks[0]: name one kind for each sink: file, stdout; as file: PATH",
+            "p.yaml:8: sinks[1]: name one kind for each sink: file, stdout; as file: PATH",
         ],
+    ),
+    "two sinks of one name": (
+        LIVE + "sinks:\n  - {file: x}\n  - {stdout: true, name: a}\n  - {file: x}\n",
+        ["p.yaml:9: sinks[2]: x is the name of another sink, too; give each a name: of its own"],
     ),
     "no sinks at all": (
         LIVE + "sinks: []\n",
@@ -453,7 +457,7 @@ def test_the_least_live_file_has_the_documented_defaults() -> None:
     assert whole.capture is not None
     assert whole.capture.interface == "br1"
     assert (whole.tap.device, whole.workers) == ("vtap0", 1)
-    assert [sink.file for sink in whole.sinks] == [Path("/var/log/peeltap/events.json")]
+    assert [sink.label for sink in whole.sinks] == ["/var/log/peeltap/events.json"]
 
 
 def test_work_on_files_does_not_look_at_live_sections() -> None:
@@ -476,7 +480,7 @@ def test_relative_names_are_relative_to_the_file(tmp_path: Path) -> None:
     )
     config, whole = load_live(path)
     assert config.suricata.rules == [tmp_path / "my.rules"]
-    assert [sink.file for sink in whole.sinks] == [tmp_path / "out/events.json"]
+    assert [sink.label for sink in whole.sinks] == [str(tmp_path / "out/events.json")]
     assert whole.state.directory == tmp_path / "state"
     assert whole.control.socket == tmp_path / "control.sock"
     assert whole.events.file == tmp_path / "eve.json"
