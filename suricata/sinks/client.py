@@ -1,42 +1,35 @@
-"""What a client of another machine does: a batch in, and an answer when the other side has it.
+"""What every sink does with a batch of events: one call, which ends when the other side has them.
 
-A Delivery routes, shapes and batches events, calls `deliver` in a thread of its own, and moves on
-when that returns. A client keeps nothing between batches that an event's safety depends on; what
-it cannot bring to the other side comes again with the same ids.
+A client runs in a thread of its own (`delivery.Delivery`), so it may wait, as long as each wait is
+bounded. What it did not acknowledge comes again, with the same `id`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 
 @dataclass(slots=True)
 class Outgoing:
-    """One event on its way out."""
+    """One event on its way out.
+
+    `id` is the same when it comes again: 1 to 64 of `[A-Za-z0-9._-]`. `line` is the shaped event,
+    one JSON object without a newline; `event` the corrected EVE event of which it is a shape, to
+    be read only.
+    """
 
     id: str
-    """Stable: a repeat has the same one. 1 to 64 of `A-Z a-z 0-9 . _ -`."""
     line: bytes
-    """The shaped event: one JSON object without a newline."""
     event: dict[str, Any]
-    """The corrected EVE event of which `line` is a shape. Read, never changed."""
-
-
-class Rejected(NamedTuple):
-    """An event that the other side will never take; it belongs to the dead letters."""
-
-    index: int
-    """Its place in the batch."""
-    reason: str
 
 
 class Unavailable(Exception):
-    """Nothing of the batch is known to be taken: the same batch is tried again.
+    """Nothing of the batch is known to be taken: it is tried again as it is, later.
 
-    The text is one sentence that names sink, address, cause and remedy, and never a secret.
-    `retry_after`: seconds that the other side asked for.
+    The text is one sentence that names sink, address, cause and remedy, and no secret.
+    `retry_after` (seconds) is the other side's own wish.
     """
 
     def __init__(self, sentence: str, *, retry_after: float | None = None) -> None:
@@ -44,54 +37,83 @@ class Unavailable(Exception):
         self.retry_after = retry_after
 
 
+class Rejected(NamedTuple):
+    """The event at `index` of the batch will never be taken: it goes to the dead letters."""
+
+    index: int
+    reason: str
+
+
 class Partly(Exception):
-    """A part of the batch is done: `taken` and `rejected` are; all else is tried again."""
+    """Some events of the batch were `taken` (indexes), some `rejected`; the rest is tried again."""
 
     def __init__(
         self,
         sentence: str,
         *,
-        taken: Iterable[int] = (),
-        rejected: Iterable[Rejected] = (),
+        taken: set[int],
+        rejected: Sequence[Rejected] = (),
         retry_after: float | None = None,
     ) -> None:
         super().__init__(sentence)
-        self.taken = frozenset(taken)
+        self.taken = taken
         self.rejected = list(rejected)
         self.retry_after = retry_after
 
 
 class Client(Protocol):
-    """One sink's way to the other side. One thread calls all but `abort` and `status`."""
+    """One sink's other side. One thread calls all but `abort`, `reopen` and `status`."""
 
     @property
     def kind(self) -> str:
-        """The sink's key in the configuration."""
+        """The key that it has in `sinks:`."""
         ...
 
     def deliver(self, batch: Sequence[Outgoing]) -> list[Rejected]:
-        """Return when the other side has acknowledged all but what is returned.
+        """Hand over `batch`; returns when it is acknowledged, with what never will be.
 
-        Bounded by timeouts of its own. Raises Unavailable, Partly.
+        Bounded by a timeout of its own. Raises Unavailable, Partly.
         """
         ...
 
     def check(self) -> str:
-        """Connect, prove who we are, and say in one sentence what was found. Raises Unavailable."""
+        """Connect and authenticate; one sentence of what was found. Raises Unavailable."""
         ...
 
     def abort(self) -> None:
-        """Make a running `deliver` return soon; it and all later ones raise Unavailable."""
+        """Have a `deliver` that runs return soon: the service stops."""
         ...
 
     def reopen(self) -> None:
-        """SIGHUP: connections, certificates and secrets are taken anew with the next batch."""
+        """SIGHUP: files were rotated, secrets may be new. Heeded with the next `deliver`."""
         ...
 
     def status(self) -> dict[str, Any]:
-        """`kind`, `address`, and counters of the client's own."""
+        """Counters of its own."""
         ...
 
     def close(self) -> None:
-        """Let go; nothing is waited for."""
+        """Let go of everything."""
+        ...
+
+
+@runtime_checkable
+class LineClient(Protocol):
+    """A client that takes the lines as they are, without an id or a look into them."""
+
+    def deliver_lines(self, lines: bytes) -> None:
+        """As `deliver`, of whole lines with their newlines. Raises Unavailable.
+
+        Called again with the same lines after Unavailable: what of them was taken is not taken
+        twice.
+        """
+        ...
+
+
+@runtime_checkable
+class DurableClient(Protocol):
+    """A client that acknowledges before what it took is safe from a power cut."""
+
+    def flush(self) -> None:
+        """Make all that was acknowledged safe. Raises Unavailable."""
         ...
