@@ -1,6 +1,8 @@
-"""From a sink's settings to its client. A kind's library is imported when the kind is configured."""
+"""From a sink's settings to its client. A kind's library is imported when it is configured."""
 
 from __future__ import annotations
+
+import importlib
 
 from .client import Client
 from .settings import KINDS, Kinds
@@ -13,18 +15,6 @@ def make_client(settings: Kinds) -> Client:
     or secret cannot be read.
     """
     [kind] = [kind for kind in KINDS if getattr(settings, kind) is not None]
-    match kind:
-        case "syslog":
-            from .syslog import SyslogClient as Made
-        case "elasticsearch":
-            from .elasticsearch import ElasticsearchClient as Made
-        case "splunk":
-            from .splunk import SplunkClient as Made
-        case "kafka":
-            from .kafka import KafkaClient as Made
-        case "redis":
-            from .redis import RedisClient as Made
-        case "webhook":
-            from .webhook import WebhookClient as Made
-    made: Client = Made(getattr(settings, kind))
+    module = importlib.import_module(f".{kind}", __package__)
+    made: Client = getattr(module, f"{kind.capitalize()}Client")(getattr(settings, kind))
     return made

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self, get_args
 from urllib.parse import SplitResult, urlsplit
 
 from pydantic import (
@@ -24,16 +24,33 @@ from pydantic import (
 
 from ..secrets import Secret
 
+Facility = Literal[
+    "kern",
+    "user",
+    "mail",
+    "daemon",
+    "auth",
+    "syslog",
+    "lpr",
+    "news",
+    "uucp",
+    "cron",
+    "authpriv",
+    "ftp",
+    "local0",
+    "local1",
+    "local2",
+    "local3",
+    "local4",
+    "local5",
+    "local6",
+    "local7",
+]
+"""In the words of syslog.conf, in the order of RFC 5424, table 1, without its 12 to 15."""
+
 FACILITIES: Final[Mapping[str, int]] = {
-    **{
-        name: number
-        for number, name in enumerate(
-            "kern user mail daemon auth syslog lpr news uucp cron authpriv ftp".split()
-        )
-    },
-    **{f"local{number}": 16 + number for number in range(8)},
+    name: at if at < 12 else at + 4 for at, name in enumerate(get_args(Facility))
 }
-"""RFC 5424, table 1, in the words of syslog.conf."""
 
 SYSLOG_PORTS: Final[Mapping[str, int]] = {"udp": 514, "tcp": 601, "tls": 6514}
 """RFC 5426, RFC 6587 (as RFC 3195 registered it), RFC 5425."""
@@ -52,7 +69,8 @@ def _split(text: str) -> SplitResult:
 
 
 def _address(text: str, schemes: str, example: str) -> str:
-    """`text`, if it is scheme, host and perhaps port and path. Never shown where it may hold one."""
+    """`text`, if it is a scheme, a host and perhaps a port and a path."""
+    # Not shown before it is known to hold no password.
     parts = _split(text)
     if "@" in parts.netloc:
         raise ValueError(
@@ -177,28 +195,7 @@ class Syslog(Tls):
     address: Annotated[str, AfterValidator(_syslog)] = Field(
         description="udp://HOST:514, tcp://HOST:601, tls://HOST:6514 or unix:/dev/log"
     )
-    facility: Literal[
-        "kern",
-        "user",
-        "mail",
-        "daemon",
-        "auth",
-        "syslog",
-        "lpr",
-        "news",
-        "uucp",
-        "cron",
-        "authpriv",
-        "ftp",
-        "local0",
-        "local1",
-        "local2",
-        "local3",
-        "local4",
-        "local5",
-        "local6",
-        "local7",
-    ] = Field(default="local0", description="the facility of every message")
+    facility: Facility = Field(default="local0", description="the facility of every message")
     app: Word = Field(default="peeltap", description="APP-NAME of every message")
     host: Word | None = Field(default=None, description="HOSTNAME; unless given, this machine's")
     max_bytes: int = Field(
@@ -260,7 +257,7 @@ class Splunk(Tls):
     host: Text | None = Field(default=None, description="unless given, this machine's name")
     ack: bool = Field(
         default=True,
-        description="whether an event is done only when the indexers say so; the token must allow it",
+        description="whether an event is done only when the indexers say so; as the token has it",
     )
     ack_seconds: float = Field(
         default=120,
