@@ -153,15 +153,16 @@ class Http:
         seconds = self._settings.timeout_seconds
         if self._aborted.is_set():
             return "stopped amid a request; it comes again"
-        if self._cut or isinstance(error, exceptions.TimeoutError | TimeoutError):
-            return f"no whole answer within {seconds:g} s; see whether it is overloaded"
         text = self.redactor.clean(str(error))
         if isinstance(error, exceptions.NameResolutionError):
             return "its name is not known; see the address, or the resolver"
         if isinstance(error, exceptions.NewConnectionError):
             cause = error.__cause__ or error.__context__
+            # Which urllib3 takes for a time-out.
             text = getattr(cause, "strerror", None) or text
             return f"no connection ({text}); see whether it runs, and the address"
+        if self._cut or isinstance(error, exceptions.TimeoutError | TimeoutError):
+            return f"no whole answer within {seconds:g} s; see whether it is overloaded"
         if isinstance(error, exceptions.SSLError):
             return f"no TLS ({text}); name its authority under ca, and see the address"
         if isinstance(error, ValueError) and not isinstance(error, UnicodeError):
