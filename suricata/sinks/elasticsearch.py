@@ -33,7 +33,7 @@ class ElasticsearchClient:
 
     def __init__(self, settings: Elasticsearch) -> None:
         self._settings = settings
-        self._http = Http(self.kind, settings, compress=settings.gzip)
+        self._http = Http(self.kind, settings, settings.url, compress=settings.gzip)
         query = {"filter_path": _FILTER}
         if settings.pipeline is not None:
             query["pipeline"] = settings.pipeline

@@ -12,7 +12,7 @@ import http.client
 import socket
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Any, Final, NamedTuple
 
@@ -46,8 +46,9 @@ class Http:
     Raises ValueError where a certificate cannot be used.
     """
 
-    def __init__(self, kind: str, settings: Tls, *, compress: bool) -> None:
+    def __init__(self, kind: str, settings: Tls, urls: Sequence[str], *, compress: bool) -> None:
         self._kind = kind
+        self._encrypted = any(url.startswith("https:") for url in urls)
         self._settings = settings
         self._compress = compress
         self.redactor = Redactor()
@@ -64,9 +65,9 @@ class Http:
         if not self._settings.verify:
             # Said once in `status`, not with each request.
             urllib3.disable_warnings(exceptions.InsecureRequestWarning)
-        manager = urllib3.PoolManager(
-            num_pools=8, maxsize=1, ssl_context=client_context(self._settings)
-        )
+        # The system's authorities take a while to load.
+        context = client_context(self._settings) if self._encrypted else None
+        manager = urllib3.PoolManager(num_pools=8, maxsize=1, ssl_context=context)
         manager.pool_classes_by_scheme = _watched_pools(self._socket)
         return manager
 
@@ -203,7 +204,7 @@ class Http:
         return {
             "requests": self.requests,
             "bytes": self.bytes,
-            "tls_verified": self._settings.verify,
+            "tls_verified": self._encrypted and self._settings.verify,
         }
 
     def close(self) -> None:

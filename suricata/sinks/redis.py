@@ -51,8 +51,10 @@ class RedisClient:
 
     def __init__(self, settings: Redis) -> None:
         self._settings = settings
-        # Told now, not with the first event.
-        client_context(settings)
+        self._encrypted = settings.url.startswith("rediss:")
+        if self._encrypted:
+            # A file that cannot be used is told of now, not with the first event.
+            client_context(settings)
         self._redactor = Redactor()
         self._redis: Any = None
         self._stale = False
@@ -77,7 +79,7 @@ class RedisClient:
             again = [at for at, answer in zip(part, answers, strict=True) if _is_error(answer)]
             if not again and settings.replicas:
                 self._replicated()
-        except (RedisError, OSError, ValueError) as error:
+        except Exception as error:  # the library takes garbage for answers, and falls over it
             raise self._broken(error) from None
         if settings.once_seconds:
             self._duplicates += sum(answer == 0 for answer in answers)
@@ -93,7 +95,9 @@ class RedisClient:
         if settings.once_seconds:
             limit = "" if settings.maxlen is None else settings.maxlen
             keys = (settings.stream, self._mark + one.id)
-            pipe.eval(_ONCE, 2, *keys, settings.once_seconds, one.id, one.line, limit)
+            rest = (settings.once_seconds, one.id, one.line, limit)
+            # As the pipelines of both, of one server and of a cluster, take it.
+            pipe.execute_command("EVAL", _ONCE, 2, *keys, *rest)
         else:
             fields: dict[Any, Any] = {"id": one.id, "event": one.line}
             pipe.xadd(settings.stream, fields, maxlen=settings.maxlen, approximate=True)
@@ -131,7 +135,8 @@ class RedisClient:
             "socket_connect_timeout": min(10.0, settings.timeout_seconds),
             # A batch is tried again as a whole, by whoever waits between two tries.
             "retry": Retry(NoBackoff(), 0),
-            "client_name": "peeltap",
+            # What follows from version 3 of the protocol is not needed, nor the right to HELLO.
+            "protocol": 2,
         }
         if parts.scheme == "rediss":
             options |= {
@@ -177,7 +182,7 @@ class RedisClient:
                 told = next((one for one in told.values() if isinstance(one, dict)), told)
             version = told.get("valkey_version") or told.get("redis_version")
             client.xlen(self._settings.stream)
-        except (RedisError, OSError, ValueError) as error:
+        except Exception as error:  # as above
             raise self._broken(error) from None
         name = "Valkey" if told.get("valkey_version") else "Redis"
         return self._redactor.clean(
@@ -207,7 +212,7 @@ class RedisClient:
             "kind": self.kind,
             "address": self._settings.url,
             "duplicates": self._duplicates,
-            "tls_verified": self._settings.verify,
+            "tls_verified": self._encrypted and self._settings.verify,
         }
 
     def close(self) -> None:

@@ -40,7 +40,7 @@ class SplunkClient:
 
     def __init__(self, settings: Splunk) -> None:
         self._settings = settings
-        self._http = Http(self.kind, settings, compress=settings.gzip)
+        self._http = Http(self.kind, settings, [settings.url], compress=settings.gzip)
         # Acknowledgements are counted within a channel; nobody else may share ours.
         self._channel = str(uuid.uuid4())
         self._clock = Clock()

@@ -102,7 +102,7 @@ class SyslogClient:
             "messages": self._messages,
             "connections": self._link.connections,
             "resent": self._link.resent,
-            "tls_verified": self._settings.verify,
+            "tls_verified": self._settings.address.startswith("tls:") and self._settings.verify,
         }
 
     def close(self) -> None:

@@ -28,7 +28,7 @@ class WebhookClient:
 
     def __init__(self, settings: Webhook) -> None:
         self._settings = settings
-        self._http = Http(self.kind, settings, compress=settings.gzip)
+        self._http = Http(self.kind, settings, [settings.url], compress=settings.gzip)
         self._secrets: tuple[dict[str, str], bytes] | None = None
 
     def deliver(self, batch: Sequence[Outgoing]) -> list[Rejected]:

@@ -146,8 +146,8 @@ def test_tls_is_verified_unless_it_is_said(tmp_path: Path) -> None:
         trusting = client(server, verify=False)
         assert trusting.deliver(many(2)) == []
         assert trusting.status()["tls_verified"] is False
-    with pytest.raises(ValueError, match=r"ca: .*/password cannot be used"):
-        client(server, ca=str(tmp_path / "password"))
+        with pytest.raises(ValueError, match=r"ca: .*/password cannot be used"):
+            client(server, ca=str(tmp_path / "password"))
 
 
 def test_another_node_is_asked_where_one_is_gone() -> None:
