@@ -99,7 +99,7 @@ class ElasticsearchClient:
                     " cluster's state",
                 )
             )
-        return Outcome(rejected, again, sentence, answer.retry_after)
+        return Outcome(rejected, again, sentence=sentence, retry_after=answer.retry_after)
 
     def _ask(
         self, method: str, path: str, body: bytes, headers: dict[str, str]

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from confluent_kafka import KafkaError, Producer
 
     # What became of each message; None: nothing is known yet.
-    Reports = list[KafkaError | bool | None]
+    Reports = dict[int, KafkaError | bool | None]
 
 _POLL_SECONDS: Final = 0.1
 # The library itself gives up at the time-out; its reports have still to come.
@@ -63,15 +63,15 @@ class KafkaClient:
 
     def deliver(self, batch: Sequence[Outgoing]) -> list[Rejected]:
         """See Client."""
-        return in_parts([range(len(batch))], lambda _: self._send(batch))
+        return in_parts([range(len(batch))], lambda part: self._send(batch, part))
 
-    def _send(self, batch: Sequence[Outgoing]) -> Outcome:
+    def _send(self, batch: Sequence[Outgoing], part: Sequence[int]) -> Outcome:
         deadline = time.monotonic() + self._settings.timeout_seconds + _GRACE_SECONDS
         producer = self._connected()
         self._last_error = None
-        reports: Reports = [None] * len(batch)
-        for at, one in enumerate(batch):
-            if not self._produce(producer, one, _reporter(reports, at), deadline):
+        reports: Reports = dict.fromkeys(part)
+        for at in part:
+            if not self._produce(producer, batch[at], _reporter(reports, at), deadline):
                 break
         while len(producer) and time.monotonic() < deadline and not self._aborted.is_set():
             producer.poll(_POLL_SECONDS)
@@ -113,21 +113,26 @@ class KafkaClient:
         return False
 
     def _outcome(self, reports: Reports) -> Outcome:
-        rejected: list[Rejected] = []
+        too_large: list[int] = []
         again: list[int] = []
         why: KafkaError | None = None
-        for at, report in enumerate(reports):
+        for at, report in reports.items():
             if report is True:
                 continue
             if isinstance(report, self._library.KafkaError):
                 if report.code() in self._too_large:
-                    rejected.append(Rejected(at, self._redactor.clean(report.str())))
+                    too_large.append(at)
                     continue
                 self._stale = self._stale or report.fatal()
                 if report.code() not in self._purged:
                     why = why or report
             again.append(at)
-        return Outcome(rejected, again, str(self._trouble(why)) if again else "")
+        sentence = str(self._trouble(why)) if again else ""
+        if len(too_large) == 1:
+            reason = "larger than the topic takes (MSG_SIZE_TOO_LARGE)"
+            return Outcome([Rejected(too_large[0], reason)], again, sentence=sentence)
+        # A broker says it of all that came in one request.
+        return Outcome(again=again, smaller=too_large, sentence=sentence)
 
     def _connected(self) -> Producer:
         if self._aborted.is_set():

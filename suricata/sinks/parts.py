@@ -14,8 +14,10 @@ class Outcome(NamedTuple):
     rejected: Sequence[Rejected] = ()
     again: Sequence[int] = ()
     """Places in the batch that are to be tried again."""
+    smaller: Sequence[int] = ()
+    """Places that are to be tried again at once, in two halves; more than one."""
     sentence: str = ""
-    """Why."""
+    """Why some are to be tried again."""
     retry_after: float | None = None
 
 
@@ -51,6 +53,9 @@ def in_parts(
             again, sentence, retry_after = True, str(error), error.retry_after
             break
         rejected += outcome.rejected
+        if outcome.smaller:
+            half = len(outcome.smaller) // 2
+            todo += [outcome.smaller[half:], outcome.smaller[:half]]
         taken.update(_all_but(part, outcome))
         if outcome.again:
             again, sentence, retry_after = True, outcome.sentence, outcome.retry_after
@@ -62,9 +67,9 @@ def in_parts(
 
 
 def _all_but(part: Sequence[int], outcome: Outcome) -> Iterator[int]:
-    if not outcome.rejected and not outcome.again:
+    if not (outcome.rejected or outcome.again or outcome.smaller):
         yield from part
         return
     without = {one.index for one in outcome.rejected}
-    without.update(outcome.again)
+    without.update(outcome.again, outcome.smaller)
     yield from (at for at in part if at not in without)

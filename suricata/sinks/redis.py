@@ -88,7 +88,7 @@ class RedisClient:
         first = next(answer for answer in answers if _is_error(answer))
         if isinstance(first, AuthenticationError | NoPermissionError):
             self._stale = True
-        return Outcome((), again, str(self._trouble(first)))
+        return Outcome(again=again, sentence=str(self._trouble(first)))
 
     def _add(self, pipe: Any, one: Outgoing) -> None:
         settings = self._settings

@@ -90,7 +90,7 @@ class SplunkClient:
         reason = self._http.redactor.clean(f"{answer.status} {told.get('text')}")
         again = [*part[:number], *part[number + 1 :]]
         sentence = str(self._http.said(answer, "the others are sent again", url))
-        return Outcome([Rejected(part[number], reason)], again, sentence)
+        return Outcome([Rejected(part[number], reason)], again, sentence=sentence)
 
     def _acknowledged(self, ack: object, url: str) -> None:
         """Wait until the indexers have it. Raises Unavailable."""

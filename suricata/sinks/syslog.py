@@ -55,12 +55,13 @@ class SyslogClient:
         while messages:
             try:
                 self._link.send(messages)
+                break
             except TooLong as error:
                 # Of a datagram the socket knows better. Those before it go out again.
                 at = int(str(error))
-                rejected.append(self._too_long(places.pop(at), messages.pop(at)))
-                continue
-            break
+                rejected.append(self._too_long(places[at], messages[at]))
+                places = places[:at] + places[at + 1 :]
+                messages = messages[:at] + messages[at + 1 :]
         self._messages += len(messages)
         return rejected
 

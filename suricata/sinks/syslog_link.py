@@ -35,6 +35,8 @@ _YOUNG_SECONDS: Final = 60.0
 _REFUSAL_SECONDS: Final = 0.5
 _PAUSE_FIRST_SECONDS: Final = 0.001
 _PAUSE_MOST_SECONDS: Final = 0.05
+# Of time-outs, without any progress.
+_PATIENCE: Final = 4
 _PIECE_BYTES: Final = 1 << 18
 # linux/sockios.h; the same number as TIOCOUTQ.
 _SIOCOUTQ: Final = 0x5411
@@ -54,10 +56,12 @@ class Ended(Exception):  # noqa: N818 (of a connection)
 
 @dataclass
 class _Way:
-    """Messages on their way, framed, and how much of them is written."""
+    """Messages on their way: what is to be written, and how far that is."""
 
     messages: Sequence[bytes]
-    data: bytes
+    pieces: list[bytes]
+    """All in one for a stream, or a datagram each."""
+    at: int = 0
     done: int = 0
 
 
@@ -80,7 +84,6 @@ class Link:
         self._kept_bytes = 0
         self._repeat = False
         self._way: _Way | None = None
-        self._moved = False
         self.connections = 0
         self.resent = 0
 
@@ -94,7 +97,6 @@ class Link:
     def send(self, messages: Sequence[bytes]) -> None:
         """Send, and return when the other side's kernel has all. Raises Unavailable, TooLong."""
         deadline = time.monotonic() + self._settings.timeout_seconds
-        self._moved = False
         try:
             self._ready()
             if self._repeat:
@@ -105,12 +107,11 @@ class Link:
             self._push(messages, deadline)
             self._drain(deadline)
             self._look()
-        except TimeoutError as error:
-            if self._moved:
-                # It is slow, and goes on where it is when the batch comes again.
-                raise self._trouble(error) from None
-            raise self._broken(error) from None
         except (OSError, Ended) as error:
+            if isinstance(error, TimeoutError) and error.errno is None:
+                # Our own patience, not the kernel's: it is slow, and what is on its way goes on
+                # where it is when the batch comes again.
+                raise self._trouble(error) from None
             raise self._broken(error) from None
         self._way = None
         self._keep(messages)
@@ -137,35 +138,35 @@ class Link:
             self.connections += 1
 
     def _push(self, messages: Sequence[bytes], deadline: float) -> None:
-        """Write `messages`; those that are on their way already go on where they stopped."""
-        assert self._sock is not None  # noqa: S101
-        if not self.is_stream:
-            for at, one in enumerate(messages):
-                self._sock.settimeout(max(0.001, deadline - time.monotonic()))
-                try:
-                    self._sock.send(one)
-                except OSError as error:
-                    if error.errno == errno.EMSGSIZE:
-                        raise TooLong(at) from None
-                    raise
-            return
+        """Write `messages`; where they are on their way already, what is left of them."""
         if self._way is not None and self._way.messages != messages:
-            # Of another batch a part is sent; without its end nothing behind it could be read.
-            self._write(self._way, deadline)
+            if self.is_stream:
+                # Of another batch a part is sent; without its end nothing behind it is read.
+                self._write(self._way, deadline)
             self._way = None
         if self._way is None:
-            self._way = _Way(messages, b"".join(self._framed(messages)))
+            pieces = self._framed(messages)
+            self._way = _Way(messages, [b"".join(pieces)] if self.is_stream else pieces)
         self._write(self._way, deadline)
 
     def _write(self, way: _Way, deadline: float) -> None:
         assert self._sock is not None  # noqa: S101
-        data = memoryview(way.data)
-        while way.done < len(data):
-            self._sock.settimeout(max(0.001, deadline - time.monotonic()))
-            way.done += self._sock.send(data[way.done : way.done + _PIECE_BYTES])
-            self._moved = True
+        while way.at < len(way.pieces):
+            piece = memoryview(way.pieces[way.at])
+            while way.done < len(piece):
+                self._sock.settimeout(max(0.001, deadline - time.monotonic()))
+                try:
+                    way.done += self._sock.send(piece[way.done : way.done + _PIECE_BYTES])
+                except OSError as error:
+                    if error.errno == errno.EMSGSIZE:
+                        self._way = None
+                        raise TooLong(way.at) from None
+                    raise
+            way.at, way.done = way.at + 1, 0
 
     def _framed(self, messages: Sequence[bytes]) -> list[bytes]:
+        if not self.is_stream:
+            return list(messages)
         if self._scheme == "unix":
             return [b"%s\n" % one for one in messages]
         # RFC 6587, 3.4.1, and RFC 5425, 4.3: octet counting.
@@ -180,9 +181,7 @@ class Link:
         # Of progress nothing tells; of the end this does.
         poll.register(self._sock, select.POLLRDHUP)
         pause = _PAUSE_FIRST_SECONDS
-        before = self._unsent()
-        while (unsent := self._unsent()) > 0:
-            self._moved = self._moved or unsent < before
+        while self._unsent() > 0:
             if time.monotonic() > deadline:
                 raise TimeoutError
             if poll.poll(pause * 1000) and self._unsent() > 0:
@@ -243,8 +242,8 @@ class Link:
         sock = socket.create_connection(to, timeout=seconds)
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-            # One that vanished without a word is given up when it has acknowledged nothing so long.
-            patience = int(2000 * self._settings.timeout_seconds)
+            # One that vanished, or whose buffers stay full, is given up by the kernel.
+            patience = int(_PATIENCE * 1000 * self._settings.timeout_seconds)
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, patience)
             if self._context is None:
                 return sock

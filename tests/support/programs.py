@@ -112,3 +112,33 @@ def redis_server(directory: Path, port: int, *options: str) -> Program:
         *options,
     ]
     return Program(command, lambda: answers(port), directory / "redis.log")
+
+
+RSYSLOG_TLS = "lmnsd_gtls.so"
+
+
+def rsyslog_lacks_tls() -> bool:
+    """Whether the module for TLS is absent, which is a package of its own."""
+    return not any(Path("/usr/lib").glob(f"*/rsyslog/{RSYSLOG_TLS}"))
+
+
+def rsyslog(directory: Path, inputs: str, ready: Callable[[], object], **globals_: str) -> Program:
+    """rsyslog, which writes each message whole, as it came, to `directory`/received.
+
+    Without a queue in memory: what it has read it writes, or loses when it is killed in between.
+    """
+    more = "".join(f'    {name}="{value}"\n' for name, value in globals_.items())
+    config = f"""
+global(
+    workDirectory="{directory}"
+    maxMessageSize="64k"
+{more})
+main_queue(queue.type="Direct")
+{inputs}
+template(name="whole" type="string" string="%rawmsg%\\n")
+action(type="omfile" file="{directory}/received" template="whole" asyncWriting="off")
+"""
+    (directory / "rsyslog.conf").write_text(config)
+    command = ["rsyslogd", "-n", "-f", str(directory / "rsyslog.conf")]
+    command += ["-i", str(directory / "rsyslog.pid")]
+    return Program(command, ready, directory / "rsyslog.log")
