@@ -109,6 +109,25 @@ def status(asked: Namespace) -> int:
     return 0
 
 
+def sinks(asked: Namespace) -> int:
+    """Run `peeltap sinks`."""
+    from pipeline import sinks as work
+
+    outcomes = work.test(asked.config)
+    if asked.json:
+        print_json({"sinks": [one.as_dict() for one in outcomes]}, sys.stdout)
+    else:
+        from rich.console import Console
+        from rich.table import Table
+        from rich.text import Text
+
+        table = Table(box=None, show_header=False, pad_edge=False)
+        for row in work.rows(outcomes):
+            table.add_row(*(Text(cell) for cell in row))
+        Console().print(table)
+    return 0 if all(one.acknowledged for one in outcomes) else 1
+
+
 def demo(asked: Namespace) -> int:
     """Run `peeltap demo`."""
     from pipeline.errors import RunError, UsageError

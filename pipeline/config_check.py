@@ -18,7 +18,7 @@ from pipeline.marked_yaml import Path
 from pipeline.service_settings import ServiceSections
 from reassembly.rules import hint, problems
 from reassembly.settings import EngineSettings
-from suricata.event_settings import EventSettings, SinkSettings
+from suricata.event_settings import EventSettings, FileSettings, SinkSettings
 from suricata.settings import SuricataSettings
 from tap.settings import TapSettings
 
@@ -42,7 +42,7 @@ class Whole(ServiceSections, EngineSettings):
         default_factory=EventSettings, description="where Suricata's events come from"
     )
     sinks: list[SinkSettings] = Field(
-        default=[SinkSettings(file=FilePath("/var/log/peeltap/events.json"))],
+        default=[SinkSettings(file=FileSettings(path=FilePath("/var/log/peeltap/events.json")))],
         min_length=1,
         description="where the corrected events go",
     )
@@ -77,6 +77,13 @@ def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
             ("suricata", "keep_running"),
             "Suricata cannot go on without its tap; set tap: {persistent: true}, or take this out",
         )
+    labels = [sink.label for sink in whole.sinks]
+    for number, label in enumerate(labels):
+        if label in labels[:number]:
+            yield (
+                ("sinks", number),
+                f"{label} is the name of another sink, too; give each a name: of its own",
+            )
     if whole.capture is not None and whole.capture.interface == whole.tap.device:
         yield (
             ("tap",),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 
 @dataclass(slots=True)
@@ -25,7 +25,7 @@ class Outgoing:
     event: dict[str, Any]
 
 
-class Unavailable(Exception):
+class Unavailable(Exception):  # noqa: N818 - a state of the other side, no fault
     """Nothing of the batch is known to be taken: it is tried again as it is, later.
 
     The text is one sentence that names sink, address, cause and remedy, and no secret.
@@ -37,14 +37,15 @@ class Unavailable(Exception):
         self.retry_after = retry_after
 
 
-class Rejected(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Rejected:
     """The event at `index` of the batch will never be taken: it goes to the dead letters."""
 
     index: int
     reason: str
 
 
-class Partly(Exception):
+class Partly(Exception):  # noqa: N818
     """Some events of the batch were `taken` (indexes), some `rejected`; the rest is tried again."""
 
     def __init__(
@@ -62,7 +63,7 @@ class Partly(Exception):
 
 
 class Client(Protocol):
-    """One sink's other side. One thread calls all but `abort`, `reopen` and `status`."""
+    """One sink's other side. One thread calls all but `abort` and `status`."""
 
     @property
     def kind(self) -> str:
@@ -85,7 +86,7 @@ class Client(Protocol):
         ...
 
     def reopen(self) -> None:
-        """SIGHUP: files were rotated, secrets may be new. Heeded with the next `deliver`."""
+        """SIGHUP: files were rotated, secrets may be new. Raises nothing; `deliver` tells."""
         ...
 
     def status(self) -> dict[str, Any]:

@@ -1,20 +1,48 @@
-"""From a sink's settings to its client. A kind's library is imported when it is configured."""
+"""From a sink's settings to its client; a kind's libraries are imported when it is wanted."""
 
 from __future__ import annotations
 
 import importlib
+import logging
+from collections.abc import Callable
 
+from ..event_settings import SinkSettings
 from .client import Client
-from .settings import KINDS, Kinds
+
+_log = logging.getLogger("peeltap.events")
 
 
-def make_client(settings: Kinds) -> Client:
-    """Give the client of the one kind that `settings` name; nothing is connected to yet.
+def make_client(
+    settings: SinkSettings,
+    *,
+    say: Callable[[int, str], None] = _log.log,
+    canary: bool = False,
+) -> Client:
+    """The client of `settings`; connects with its first batch.
 
-    Raises ValueError, with the remedy, where the kind's library is not installed or a certificate
-    or secret cannot be read.
+    `say` takes a level of `logging` and a sentence. `canary`: a running service may use the same
+    target at the same time, which is left as it is. Raises ValueError, with the remedy, where the
+    kind's library is not installed or a certificate cannot be used.
     """
-    [kind] = [kind for kind in KINDS if getattr(settings, kind) is not None]
+    if settings.file is not None:
+        from .file import FileClient
+        from .rotate import Rotation
+
+        rotate, rotation = settings.file.rotate, None
+        if rotate is not None and not canary:
+            rotation = Rotation(
+                max_bytes=None if rotate.mb is None else rotate.mb << 20,
+                seconds=rotate.seconds,
+                keep=rotate.keep,
+                compress=rotate.compress,
+                say=say,
+            )
+        return FileClient(settings.file.path, rotation, mends=not canary)
+    if settings.stdout:
+        from .stdout import StdoutClient
+
+        return StdoutClient()
+    kind = settings.kind
     module = importlib.import_module(f".{kind}", __package__)
     made: Client = getattr(module, f"{kind.capitalize()}Client")(getattr(settings, kind))
     return made

@@ -243,6 +243,11 @@ class Elasticsearch(Tls):
             raise ValueError("api_key and user: name one of them")
         return self
 
+    @property
+    def address(self) -> str:
+        """What tells it from others."""
+        return f"{self.url[0]}/{self.index}"
+
 
 class Splunk(Tls):
     """Splunk's HTTP Event Collector."""
@@ -266,6 +271,11 @@ class Splunk(Tls):
         description="after which what they did not say so of is sent anew",
     )
     gzip: bool = Field(default=True, description="whether requests are compressed")
+
+    @property
+    def address(self) -> str:
+        """What tells it from others."""
+        return self.url
 
 
 # Ours to decide, or a way around what is never shown.
@@ -306,6 +316,11 @@ class Kafka(_Model):
                 )
         return self
 
+    @property
+    def address(self) -> str:
+        """What tells it from others."""
+        return f"{self.brokers[0]}/{self.topic}"
+
 
 class Redis(Tls):
     """A stream of Redis or Valkey."""
@@ -340,6 +355,11 @@ class Redis(Tls):
             raise ValueError("ca, cert, key and verify are of rediss:// only; use that")
         return self
 
+    @property
+    def address(self) -> str:
+        """What tells it from others."""
+        return f"{self.url}/{self.stream}"
+
 
 class Signature(_Model):
     """A keyed hash of each request's body (HMAC-SHA-256), by which the receiver knows us."""
@@ -362,18 +382,7 @@ class Webhook(Tls):
     sign: Signature | None = Field(default=None, description="how requests are signed, if they are")
     gzip: bool = Field(default=False, description="whether requests are compressed")
 
-
-class Kinds(BaseModel):
-    """The keys of a sink of which one is given, as far as they are other machines."""
-
-    syslog: Syslog | None = Field(default=None, description="a syslog receiver")
-    elasticsearch: Elasticsearch | None = Field(
-        default=None, description="Elasticsearch or OpenSearch"
-    )
-    splunk: Splunk | None = Field(default=None, description="Splunk's HTTP Event Collector")
-    kafka: Kafka | None = Field(default=None, description="a topic of Kafka")
-    redis: Redis | None = Field(default=None, description="a stream of Redis or Valkey")
-    webhook: Webhook | None = Field(default=None, description="any HTTP server")
-
-
-KINDS: Final = tuple(Kinds.model_fields)
+    @property
+    def address(self) -> str:
+        """What tells it from others."""
+        return self.url
