@@ -86,7 +86,7 @@ class Http:
         try:
             if self._stale:
                 self._stale = False
-                self._manager.clear()
+                self.close()
                 self._manager = self._connect()
             with self._deadline():
                 answer = self._exchange(method, url, body, sent)
@@ -203,12 +203,17 @@ class Http:
         """The counters."""
         return {
             "requests": self.requests,
-            "bytes": self.bytes,
+            "sent_bytes": self.bytes,
             "tls_verified": self._encrypted and self._settings.verify,
         }
 
     def close(self) -> None:
         """Let go."""
+        # Dropped alone, pools live as long as an exception that was raised in them.
+        for key in self._manager.pools.keys():  # noqa: SIM118 - it is no mapping to iterate
+            pool = self._manager.pools.get(key)
+            if pool is not None:
+                pool.close()
         self._manager.clear()
 
 
