@@ -117,7 +117,7 @@ class ElasticsearchClient:
                 trouble = error
                 self._next()
                 continue
-            if answer.status in (401, 403):
+            if answer.status == 401 or (answer.status == 403 and method == "POST"):
                 # Its file may hold another one by now.
                 self._headers = None
                 raise self._http.said(answer, f"see {self._places()} and its rights", url)
@@ -156,6 +156,9 @@ class ElasticsearchClient:
     def check(self) -> str:
         """See Client."""
         url, answer = self._ask("GET", "/", b"", {})
+        if answer.status == 403:
+            # Whoever may only write is known, and told nothing more.
+            return f"{url}: it knows us, and tells us no version"
         if answer.status != 200:
             raise self._http.said(answer, "see the cluster's state", url)
         try:

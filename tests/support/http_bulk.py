@@ -17,7 +17,7 @@ MOST_BYTES = 4 << 20
 
 
 class Bulk(Siem):
-    """Knows one index, `peeltap`, and who may write to it."""
+    """Knows one index, and who may write to it."""
 
     def __init__(
         self,
@@ -25,6 +25,7 @@ class Bulk(Siem):
         *,
         basic: str | None = None,
         api_key: str | None = None,
+        index: str = "peeltap",
         most_bytes: int = MOST_BYTES,
     ) -> None:
         super().__init__(papers)
@@ -33,6 +34,8 @@ class Bulk(Siem):
         self.basic = basic
         self.api_key = api_key
         self.most_bytes = most_bytes
+        self.index = index
+        self.only_writing = False
         self.item_faults: dict[str, int] = {}
         """Per id: the status that it gets; below 0 once only."""
 
@@ -45,13 +48,15 @@ class Bulk(Siem):
         url = urlsplit(path)
         query = parse_qs(url.query)
         if (method, url.path) == ("GET", "/"):
+            if self.only_writing:
+                return 403, b'{"error":{"type":"security_exception"},"status":403}'
             return 200, orjson.dumps(
                 {
                     "cluster_name": "siem",
                     "version": {"number": "2.19.0", "distribution": "opensearch"},
                 }
             )
-        if (method, url.path) != ("POST", "/peeltap/_bulk"):
+        if (method, url.path) != ("POST", f"/{self.index}/_bulk"):
             return self._complain(405, f"{method} {path}")
         if headers.get("Content-Type") != "application/x-ndjson":
             return self._complain(406, f"Content-Type {headers.get('Content-Type')}")

@@ -177,6 +177,8 @@ def test_a_stop_ends_a_request_that_waits() -> None:
 def test_it_says_what_it_found() -> None:
     with Bulk() as server:
         assert client(server).check() == f"{server.url}: opensearch 2.19.0, cluster siem"
+        server.only_writing = True
+        assert client(server).check() == f"{server.url}: it knows us, and tells us no version"
     with pytest.raises(Unavailable, match="no connection"):
         client(server).check()
 
