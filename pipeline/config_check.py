@@ -106,6 +106,8 @@ def beside(model: _M, directory: FilePath) -> _M:
                 return beside(value, directory)
             case list():
                 return [moved(one) for one in value]
+            case dict():
+                return {name: moved(one) for name, one in value.items()}
             case _:
                 return value
 

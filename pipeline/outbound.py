@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
+from pipeline.errors import UsageError
 from suricata.delivery.outbound import Outbound, way
 from suricata.delivery.positions import FILE, DeliveryState
 from suricata.delivery.treatment import Shape
 from suricata.event_settings import SinkSettings
+from suricata.sinks.client import Client
 from suricata.sinks.make import make_client
 from suricata.sources.file import STATE_FILE
 
@@ -34,9 +36,17 @@ def open_outbound(
     rereads: bool,
     say: Say,
 ) -> Outbound:
-    """Everything behind the relay, not started. Raises OSError."""
-    ways = [way(sink, make_client(sink, say=say), shape_of(sink)) for sink in sinks]
+    """Everything behind the relay, not started. Raises OSError, UsageError."""
+    ways = [way(sink, _client(sink, say), shape_of(sink)) for sink in sinks]
     return Outbound(ways, directory, state, rereads=rereads, say=say)
+
+
+def _client(sink: SinkSettings, say: Say) -> Client:
+    try:
+        return make_client(sink, say=say)
+    except ValueError as error:
+        # Of files and libraries only the making shows whether they can be used.
+        raise UsageError(f"sinks: {sink.label}: {error}") from None
 
 
 def shape_of(sink: SinkSettings) -> Shape | None:

@@ -69,7 +69,8 @@ def send(sink: SinkSettings) -> Outcome:
     except Partly as error:
         # Of one event there is no part: it was refused, or is to be tried again.
         found = error.rejected[0].reason if error.rejected else str(error)
-    except Unavailable as error:
+    except (Unavailable, ValueError) as error:
+        # A file or library that cannot be used is a ValueError.
         found = str(error)
     return Outcome(sink.label, sink.kind, id_, acknowledged, found, time.monotonic() - began)
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from .enrich import WAIT_EVENTS, WAIT_SECONDS
+from .sinks.settings import Elasticsearch, Kafka, Redis, Splunk, Syslog, Webhook
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -159,6 +160,14 @@ class SinkSettings(BaseModel):
         default=None, description="a file to append to; reopened on SIGHUP, after rotation"
     )
     stdout: bool = Field(default=False, description="whether this is standard output")
+    syslog: Syslog | None = Field(default=None, description="a syslog receiver")
+    elasticsearch: Elasticsearch | None = Field(
+        default=None, description="Elasticsearch or OpenSearch"
+    )
+    splunk: Splunk | None = Field(default=None, description="Splunk's HTTP Event Collector")
+    kafka: Kafka | None = Field(default=None, description="a topic of Kafka")
+    redis: Redis | None = Field(default=None, description="a stream of Redis or Valkey")
+    webhook: Webhook | None = Field(default=None, description="any HTTP server")
     shape: Literal["eve", "ecs", "ocsf", "cim"] = Field(
         default="eve", description="the form that events have there"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 from collections.abc import Callable
 
@@ -20,7 +21,8 @@ def make_client(
     """The client of `settings`; connects with its first batch.
 
     `say` takes a level of `logging` and a sentence. `canary`: a running service may use the same
-    target at the same time, which is left as it is.
+    target at the same time, which is left as it is. Raises ValueError, with the remedy, where the
+    kind's library is not installed or a certificate cannot be used.
     """
     if settings.file is not None:
         from .file import FileClient
@@ -36,6 +38,11 @@ def make_client(
                 say=say,
             )
         return FileClient(settings.file.path, rotation, mends=not canary)
-    from .stdout import StdoutClient
+    if settings.stdout:
+        from .stdout import StdoutClient
 
-    return StdoutClient()
+        return StdoutClient()
+    kind = settings.kind
+    module = importlib.import_module(f".{kind}", __package__)
+    made: Client = getattr(module, f"{kind.capitalize()}Client")(getattr(settings, kind))
+    return made
