@@ -23,7 +23,11 @@ MISSING_GATEWAYS = (
 )
 ROOT_KEYS = (
     "gateways, codecs, mode, midstream, other, superframes, limits, capture, workers, state, "
-    "control, metrics, log, run_as, tap, suricata, events, sinks"
+    "control, metrics, log, run_as, tap, suricata, events, sinks, enrichment, sessions"
+)
+ONE_KIND = (
+    "name one kind for each sink: file, stdout, syslog, elasticsearch, splunk, kafka, redis, "
+    "webhook; as file: PATH"
 )
 MISSING_CAPTURE = (
     "p.yaml:1: capture: missing; name the interface that carries the proxied legs: "
@@ -389,8 +393,8 @@ LIVE_MISTAKES = {
     "sinks of no kind and of two": (
         LIVE + "sinks:\n  - {}\n  - {file: x, stdout: true}\n",
         [
-            "p.yaml:7: sinks[0]: name one kind for each sink: file, stdout; as file: PATH",
-            "p.yaml:8: sinks[1]: name one kind for each sink: file, stdout; as file: PATH",
+            f"p.yaml:7: sinks[0]: {ONE_KIND}",
+            f"p.yaml:8: sinks[1]: {ONE_KIND}",
         ],
     ),
     "two sinks of one name": (

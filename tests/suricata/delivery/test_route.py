@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from suricata.delivery.route import Route, attacker_end, decoy_end, decoy_names
+from suricata.delivery.route import Route, decoy_names
 from suricata.event_settings import WhenSettings
 
 ALERT: dict[str, Any] = {
@@ -76,11 +76,7 @@ def test_a_sample_is_of_whole_flows_and_stable() -> None:
     assert Route(sample={"flow": 1 << 30}).takes({"event_type": "flow", "timestamp": "x"}) is False
 
 
-def test_ends_are_told_by_role() -> None:
-    assert (attacker_end(ALERT), decoy_end(ALERT)) == (("203.0.113.7", 4444), ("192.168.110.2", 80))
-    assert (attacker_end(ANSWER), decoy_end(ANSWER)) == (attacker_end(ALERT), decoy_end(ALERT))
-    unknown = {**ANSWER, "peeltap": {}, "flow": {"src_ip": "203.0.113.7", "dest_ip": "d"}}
-    assert attacker_end(unknown) == ("203.0.113.7", 0)
-    assert attacker_end({**ANSWER, "peeltap": {}, "direction": "to_client"})[0] == "203.0.113.7"
-    assert decoy_end(ODD) == ("", 0)
+def test_a_decoy_is_called_by_its_address_and_its_name() -> None:
     assert decoy_names(ALERT) == ["192.168.110.2", "web-1"]
+    assert decoy_names(ANSWER) == ["192.168.110.2"]
+    assert decoy_names(ODD) == [""]
