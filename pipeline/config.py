@@ -35,6 +35,7 @@ LIVE_SECTIONS = (
     "state",
     "control",
     "metrics",
+    "page",
     "log",
     "run_as",
 )

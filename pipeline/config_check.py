@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, Field, ValidationError
 
 from pipeline.marked_yaml import Path
+from pipeline.page.settings import PageSettings
 from pipeline.service_settings import ServiceSections
 from reassembly.rules import hint, problems
 from reassembly.settings import EngineSettings
@@ -53,6 +54,7 @@ class Whole(ServiceSections, EngineSettings):
     sessions: SessionSettings | None = Field(
         default=None, description="how connections of one attacker become one story"
     )
+    page: PageSettings | None = Field(default=None, description="the page to look at")
 
     def engine(self) -> dict[str, Any]:
         """Give the engine's part as `engine_config.read` does."""

@@ -77,6 +77,7 @@ class StatusCollector(Collector):
         yield from _events(status.get("events") or {})
         yield from _numbers("store", "Flow record store", status.get("store"))
         yield from _numbers("checkpoint", "Connection table on disk", status.get("checkpoint"))
+        yield from _numbers("page", "The page to look at", status.get("page"))
 
 
 def _service(status: Status) -> Iterator[Metric]:
@@ -150,6 +151,7 @@ _GAUGES: Final = frozenset(
         "recent",
         "ring_bytes",
         "unsaved",
+        "viewers",
         "waiting",
     }
 )

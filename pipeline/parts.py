@@ -31,6 +31,8 @@ from pipeline.logs import Logger
 from pipeline.notify import Pulse
 from pipeline.outbound import open_outbound, open_state, preload_sinks
 from pipeline.outlet import Kind, Opened, Outlet
+from pipeline.page.decoys import Decoys
+from pipeline.page.watch import Watch
 from pipeline.service_settings import Capture
 from reassembly.capture_filter import FilterError, Instruction, compile_filter
 from reassembly.checkpoint import CheckpointStore
@@ -84,8 +86,10 @@ class Parts:
         store: LiveStore,
         checkpoints: Checkpoints,
         suricata_stats: dict[str, int | float],
+        watch: Watch | None = None,
     ) -> None:
         self.whole = whole
+        self.watch = watch
         self.outlet = outlet
         self.workers = workers
         self.suricata = suricata
@@ -145,6 +149,10 @@ def preload(whole: Whole) -> None:
     preload_sinks(whole.sinks)
     if whole.enrichment.topology is not None:
         from pipeline import places, topology_file  # noqa: F401
+    if whole.page is not None:
+        from pipeline.page import server
+
+        server.preload()
 
 
 def open_outlet(whole: Whole, log: Logger) -> Outlet:
@@ -195,6 +203,7 @@ def open_parts(
         undo.callback(state.close)
         source = _source(config, whole, suricata, state, log)
         stage = _stage(whole, say)
+        watch = None if whole.page is None else Watch()
         relay = Relay(
             source,
             Enricher(
@@ -208,11 +217,12 @@ def open_parts(
             ),
             stage=stage,
             on_stats=lambda event: suricata_stats.update(stats.fold(event)),
+            on_lines=None if watch is None else watch.put,
             forward_stats=whole.events.forward_stats,
             say=say,
         )
         undo.pop_all()
-    return Parts(whole, outlet, workers, suricata, relay, store, checkpoints, suricata_stats)
+    return Parts(whole, outlet, workers, suricata, relay, store, checkpoints, suricata_stats, watch)
 
 
 def engine_json(config: Config, whole: Whole) -> bytes:
@@ -322,14 +332,24 @@ def _source(
 
 
 def _stage(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
-    named: list[Named] = []
-    if whole.enrichment.topology is not None:
-        from pipeline import places, topology_file
-
-        named = places.segments(topology_file.load(whole.enrichment.topology).settings)
     return open_stage(
-        whole.enrichment, whole.sessions, whole.state.directory, segments=named, say=say
+        whole.enrichment, whole.sessions, whole.state.directory, segments=_placed(whole), say=say
     )
+
+
+def _placed(whole: Whole) -> list[Named]:
+    """The segments of the topology file, if there is one."""
+    if whole.enrichment.topology is None:
+        return []
+    from pipeline import places, topology_file
+
+    return places.segments(topology_file.load(whole.enrichment.topology).settings)
+
+
+def decoys(whole: Whole) -> Decoys:
+    """The map of the page, nothing of it touched yet."""
+    known = whole.enrichment
+    return Decoys(known.decoys, [*known.segments, *_placed(whole)])
 
 
 _LEVELS: Final[dict[str, Callable[[Logger], Callable[..., Any]]]] = {

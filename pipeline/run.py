@@ -4,6 +4,7 @@
     datapath-N      packets (`datapath`)             checkpoints   the connection table on disk
     suricata        its supervisor                   relay         events to their sinks
     metrics         Prometheus, if configured        log           lines to standard error
+    page            what a person looks at, if configured
 
 Start: the tap is made, privileges go, then everything else is opened; what cannot be opened ends
 the start with one sentence, but for the interface, which is waited for. Stop, in the data's own
@@ -37,6 +38,7 @@ from pipeline.logs import Logs
 from pipeline.metrics import MetricsServer
 from pipeline.notify import Notifier, Pulse
 from pipeline.outlet import Outlet
+from pipeline.page.server import PageError, PageServer, require
 from pipeline.privileges import (
     PrivilegeError,
     User,
@@ -67,7 +69,7 @@ TABLE_SECONDS: Final = 30.0
 HURRY_SECONDS: Final = 1.0
 """For the step that a worker is in when it is told to hurry."""
 
-FAILURES: Final = (*parts.FAILURES, ControlError, PrivilegeError)
+FAILURES: Final = (*parts.FAILURES, ControlError, PrivilegeError, PageError)
 
 
 def check(path: str) -> None:
@@ -75,7 +77,12 @@ def check(path: str) -> None:
 
     Raises ConfigError, or RunError for a filter, a user, a program or a file that it names.
     """
-    config, _ = _checked(path)
+    config, whole = _checked(path)
+    try:
+        if whole.page is not None:
+            require(whole.page)
+    except PageError as error:
+        raise RunError(f"{path}: {error}") from error
     if config.suricata.external is not None:
         return
     try:
@@ -197,12 +204,22 @@ class Service:
             now=time.monotonic(),
         )
         self._metrics: MetricsServer | None = None
-        if whole.metrics is not None:
-            try:
+        self._page: PageServer | None = None
+        try:
+            if whole.metrics is not None:
                 self._metrics = MetricsServer(whole.metrics.listen, reporter.report)
-            except BaseException:
-                self._control.close()
-                raise
+            if whole.page is not None and opened.watch is not None:
+                self._page = PageServer(
+                    whole.page,
+                    opened.watch,
+                    parts.decoys(whole),
+                    reporter.report,
+                    say=lambda level, text: self._log.log(level, text, part="page"),
+                )
+                reporter.add("page", self._page.status)
+        except BaseException:
+            self._close_servers()
+            raise
 
     def run(self) -> int:
         """Start everything, stay until told to stop or a part fails; give the exit code."""
@@ -219,11 +236,15 @@ class Service:
                     self._failed = True
                 self._stop()
             finally:
-                self._control.close()
-                if self._metrics is not None:
-                    self._metrics.close()
+                self._close_servers()
                 self._selector.close()
         return 1 if self._failed else 0
+
+    def _close_servers(self) -> None:
+        self._control.close()
+        for server in (self._metrics, self._page):
+            if server is not None:
+                server.close()
 
     # --- Start -----------------------------------------------------------------------------------
 
@@ -234,8 +255,9 @@ class Service:
         opened.relay.start()
         for worker in opened.workers:
             worker.start()
-        if self._metrics is not None:
-            self._metrics.start()
+        for server in (self._metrics, self._page):
+            if server is not None:
+                server.start()
         self._reporter.state = "running"
         self._log.info(
             "peeltap runs",

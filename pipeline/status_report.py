@@ -7,7 +7,7 @@ packets, merged, dropped, connections, codecs, bytes_removed, oddities, table
 capture    the ring: interface, state, counters      output   the tap: the same, and complaints
 workers    the same, worker by worker
 suricata   its supervisor's word, and its own counters
-events, store, checkpoint
+events, store, checkpoint, and page if it is served
 """
 
 from __future__ import annotations
@@ -54,13 +54,17 @@ class Reporter:
         self._interface = interface
         self._workers = workers
         self._outlet = outlet
-        self._parts = parts
+        self._parts = dict(parts)
         self._lost = log_lines_lost
         self._began = time.monotonic()
         self._rates = Rates()
         self.version = VERSION
         self.state = "starting"
         self.complaints: list[str] = []
+
+    def add(self, name: str, status: Callable[[], dict[str, Any]]) -> None:
+        """One more part is asked under its name; before there are other threads."""
+        self._parts[name] = status
 
     def tick(self, now: float) -> None:
         """Note the counters, for the rates."""

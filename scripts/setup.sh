@@ -68,6 +68,8 @@ needs() {
 		redis-server    redis-server    the tests of the Redis sink
 		rsyslogd        rsyslog         the tests of the syslog sink
 		rsyslog_tls     rsyslog-gnutls  the tests of the syslog sink with TLS
+		chromium        chromium        the tests of the page in a browser
+		promtool        prometheus      the tests of the rules for Prometheus
 	TABLE
     bench) cat <<-'TABLE' ;;
 		suricata_7      suricata        the comparison with Suricata's own cost
@@ -131,7 +133,7 @@ disable_services() {
     have systemctl || return 0
     for package in "$@"; do
         case $package in
-        suricata | haproxy | redis-server | rsyslog) systemctl disable --quiet "$package" 2>/dev/null || true ;;
+        suricata | haproxy | redis-server | rsyslog | prometheus) systemctl disable --quiet "$package" 2>/dev/null || true ;;
         nginx-light) systemctl disable --quiet nginx 2>/dev/null || true ;;
         openssh-server) systemctl disable --quiet ssh ssh.socket 2>/dev/null || true ;;
         esac

@@ -81,7 +81,7 @@ class Relay:
     """One thread from `source` to `outbound`, which has one for each sink.
 
     `on_stats` is called in that thread with each of Suricata's `stats` events, which go to the
-    sinks only with `forward_stats`. `stage` sees every event, at the price of parsing it once
+    sinks only with `forward_stats`; `on_lines` with what all sinks get; neither may wait or raise. `stage` sees every event, at the price of parsing it once
     more. `say` takes a level of `logging` and a sentence.
     """
 
@@ -93,6 +93,7 @@ class Relay:
         *,
         stage: Stage | None = None,
         on_stats: Callable[[dict[str, Any]], None] | None = None,
+        on_lines: Callable[[bytes], None] | None = None,
         forward_stats: bool = False,
         say: Callable[[int, str], None] = _log.log,
         read_bytes: int = READ_BYTES,
@@ -104,6 +105,7 @@ class Relay:
         self._stage = stage
         self._numbering = Numbering()
         self._on_stats = on_stats
+        self._on_lines = on_lines
         self._forward_stats = forward_stats
         self._notices = Notices(say)
         self._read_bytes = read_bytes
@@ -284,6 +286,8 @@ class Relay:
             lines = self._staged(self._stage, lines, now)
         if lines:
             self._block = self._outbound.put(lines, now)
+            if self._on_lines is not None:
+                self._on_lines(lines)
         self._ledger.left(self._enricher.oldest_waiting, self._block)
 
     def _staged(self, stage: Stage, lines: bytes, now: float) -> bytes:

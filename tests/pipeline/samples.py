@@ -88,4 +88,5 @@ REPORT: dict[str, Any] = {
     },
     "store": {"records": 4, "recent": 4, "overflowed": 0, "trouble": None},
     "checkpoint": {"saved": 9, "age_seconds": 2.0, "trouble": None},
+    "page": {"viewers": 1, "alerts": 2, "passed": 0, "missed": 0, "trouble": None},
 }

@@ -115,7 +115,9 @@ class House:
         self.asked: list[str] = []
         self._on = on or {}
         self.ended_threads: list[str] = []
-        self.whole = SimpleNamespace(control=Control(socket=directory / "c.sock"), metrics=None)
+        self.whole = SimpleNamespace(
+            control=Control(socket=directory / "c.sock"), metrics=None, page=None
+        )
         self.outlet = SimpleNamespace(name="vtap0", check=self._part("check", []))
         self.suricata = SimpleNamespace(
             start=self._part("suricata starts"),
