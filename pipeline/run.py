@@ -38,7 +38,7 @@ from pipeline.logs import Logs
 from pipeline.metrics import MetricsServer
 from pipeline.notify import Notifier, Pulse
 from pipeline.outlet import Outlet
-from pipeline.page.server import PageError, PageServer, require
+from pipeline.page.server import PageError, PageServer, open_door
 from pipeline.privileges import (
     PrivilegeError,
     User,
@@ -80,7 +80,7 @@ def check(path: str) -> None:
     config, whole = _checked(path)
     try:
         if whole.page is not None:
-            require(whole.page)
+            open_door(whole.page)
     except PageError as error:
         raise RunError(f"{path}: {error}") from error
     if config.suricata.external is not None:

@@ -28,6 +28,7 @@ from pipeline.page.feed import Feed
 from pipeline.page.settings import PageSettings
 from pipeline.page.watch import Watch
 from pipeline.service_settings import Address
+from suricata.notices import Notices
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -65,6 +66,11 @@ SEND_BYTES: Final = 1 << 16
 BODY_BYTES: Final = 4096
 CLOSE_SECONDS: Final = 3.0
 
+# The library would tell of every odd request; whoever reaches the port would write the log.
+_log = logging.getLogger("peeltap.page")
+_log.addHandler(logging.NullHandler())
+_log.propagate = False
+
 
 class PageError(Exception):
     """The page cannot be served; one sentence with the remedy."""
@@ -83,7 +89,7 @@ def preload() -> None:
         _file(name)
 
 
-def require(settings: PageSettings) -> Door:
+def open_door(settings: PageSettings) -> Door:
     """Check what the settings name: the library, and the token. Raises PageError."""
     preload()
     try:
@@ -109,11 +115,12 @@ class PageServer:
         wrong_seconds: float = WRONG_SECONDS,
         connection_seconds: float = CONNECTION_SECONDS,
     ) -> None:
-        self._door = require(settings)
+        self._door = open_door(settings)
         self._most_viewers = settings.viewers
         self._say = say
         self._wrong_seconds = wrong_seconds
         self._connection_seconds = connection_seconds
+        self._notices = Notices(say)
         self._feed = Feed(watch, decoys, report, say=say)
         self._streams: set[asyncio.BaseTransport] = set()
         self._wrong = self._wrong_now = self._turned_away = 0
@@ -167,9 +174,11 @@ class PageServer:
         from aiohttp import web
 
         self._main, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        self._loop.set_exception_handler(lambda _, told: self._fault(told.get("exception")))
         runner = web.AppRunner(
             self._application(),
             access_log=None,
+            logger=_log,
             handle_signals=False,
             # A viewer who is gone ends its stream.
             handler_cancellation=True,
@@ -192,13 +201,16 @@ class PageServer:
             try:
                 client, _ = await loop.sock_accept(self._socket)
             except OSError as error:
-                self._say(logging.WARNING, f"page: no connection can be taken: {error.strerror}")
+                self._notices.say("accept", f"page: nobody can be let in: {error.strerror}")
                 await asyncio.sleep(1.0)
                 continue
             # What the kernel would hold for a slow browser is no queue of ours.
             client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
             transport, _ = await loop.connect_accepted_socket(server, client)
             loop.call_later(self._connection_seconds, self._end_unless_viewer, transport)
+
+    def _fault(self, error: BaseException | None) -> None:
+        self._notices.say("fault", f"page: {type(error).__name__}: {error}", logging.ERROR)
 
     def _end_unless_viewer(self, transport: asyncio.BaseTransport) -> None:
         if transport not in self._streams and isinstance(transport, asyncio.Transport):
@@ -224,6 +236,9 @@ class PageServer:
             except web.HTTPException as error:
                 error.headers.update(HEADERS)
                 raise
+            except Exception as error:
+                self._fault(error)
+                raise web.HTTPInternalServerError(headers=HEADERS) from error
             if not response.prepared:
                 response.headers.update(HEADERS)
             return response
@@ -270,7 +285,7 @@ class PageServer:
         try:
             key = self._door.enter(given) if isinstance(given, str) else None
         except DoorError as error:
-            self._say(logging.WARNING, str(error))
+            self._notices.say("token", str(error))
             raise web.HTTPServiceUnavailable(
                 text="The token cannot be read; the service's log says why.\n"
             ) from None

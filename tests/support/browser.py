@@ -19,6 +19,7 @@ import selectors
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -44,9 +45,15 @@ FLAGS = (
 
 
 class Browser:
-    """One chromium with one tab; its profile lies in `directory`."""
+    """One chromium with one tab; its profile lies in `directory`.
 
-    def __init__(self, directory: Path) -> None:
+    `inside` gives the command by which a program is started elsewhere, as in a network namespace.
+    """
+
+    def __init__(
+        self, directory: Path, inside: Callable[[list[str]], list[str]] = lambda argv: argv
+    ) -> None:
+        self._inside = inside
         self._directory = directory / "chromium"
         self.complaints: list[str] = []
         self.asked: list[str] = []
@@ -61,9 +68,10 @@ class Browser:
         to_browser, self._to = (_high(fd) for fd in os.pipe())
         self._from, from_browser = (_high(fd) for fd in os.pipe())
         log = _high(os.open(self._directory / "log", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC))
-        self._pid = os.posix_spawn(
-            program,
-            [program, f"--user-data-dir={self._directory}", *FLAGS],
+        argv = self._inside([program, f"--user-data-dir={self._directory}", *FLAGS])
+        self._pid = os.posix_spawnp(
+            argv[0],
+            argv,
             {**os.environ, "HOME": str(self._directory), "DBUS_SESSION_BUS_ADDRESS": "disabled:"},
             # It reads commands from 3 and writes to 4.
             file_actions=[
