@@ -81,8 +81,9 @@ class Relay:
     """One thread from `source` to `outbound`, which has one for each sink.
 
     `on_stats` is called in that thread with each of Suricata's `stats` events, which go to the
-    sinks only with `forward_stats`; `on_lines` with what all sinks get; neither may wait or raise. `stage` sees every event, at the price of parsing it once
-    more. `say` takes a level of `logging` and a sentence.
+    sinks only with `forward_stats`; `on_lines` with what goes to the sinks, and may neither wait
+    nor raise. `stage` sees every event, at the price of parsing it once more. `say` takes a level
+    of `logging` and a sentence.
     """
 
     def __init__(

@@ -18,6 +18,7 @@ from pipeline.demo.offline import Comparison
 from pipeline.demo.sides import Side
 from pipeline.demo.verdict import Row, Verdict
 from pipeline.metrics import StatusCollector
+from pipeline.page.settings import PageSettings
 from pipeline.service_settings import Capture, Control, Log, Metrics, State
 from pipeline.summary import OUTCOMES, VERDICTS, Events, Summary
 from reassembly import records
@@ -292,6 +293,18 @@ def test_every_option_and_topic_of_the_doctor_is_in_the_documentation() -> None:
     assert topics >= {"tap", "canary", "clock", "directories", "rules"}
     for topic in topics | {"service", "store", "checkpoint"}:
         assert f"`{topic}`" in text, topic
+
+
+def test_every_key_of_the_page_is_in_the_documentation() -> None:
+    text = section(page("page.md"), "The page")
+    for name, field in PageSettings.model_fields.items():
+        [told] = re.findall(rf"^\| `{name}` \| (.+?) \|", text, re.MULTILINE)
+        if field.is_required() or not field.default:
+            assert told == (
+                "needed" if field.is_required() else "none" if name == "names" else "`false`"
+            )
+        else:
+            assert told == f"`{field.default}`", name
 
 
 def test_every_key_of_the_tap_is_in_the_documentation() -> None:

@@ -132,6 +132,7 @@ class PageServer:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[None] | None = None
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
+        self._begun = threading.Event()
         self._trouble: str | None = None
 
     # From other threads.
@@ -143,6 +144,7 @@ class PageServer:
     def close(self) -> None:
         """Let everybody go, and end."""
         if self._thread.ident is not None:
+            self._begun.wait(CLOSE_SECONDS)
             loop, main = self._loop, self._main
             if loop is not None and main is not None:
                 with contextlib.suppress(RuntimeError):  # it has ended by itself
@@ -169,11 +171,14 @@ class PageServer:
         except Exception as error:
             self._trouble = f"the page has ended ({type(error).__name__}: {error})"
             self._say(logging.ERROR, self._trouble)
+        finally:
+            self._begun.set()
 
     async def _serve(self) -> None:
         from aiohttp import web
 
         self._main, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        self._begun.set()
         self._loop.set_exception_handler(lambda _, told: self._fault(told.get("exception")))
         runner = web.AppRunner(
             self._application(),
@@ -189,6 +194,8 @@ class PageServer:
         try:
             await self._accept(runner)
         finally:
+            for transport in list(self._streams):
+                transport.close()
             await runner.cleanup()
 
     async def _accept(self, runner: web.AppRunner) -> None:

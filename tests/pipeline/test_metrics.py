@@ -84,6 +84,8 @@ def test_a_report_as_prometheus_sees_it() -> None:
         "peeltap_store_records_total": 4,
         "peeltap_store_recent": 4,
         "peeltap_checkpoint_saved_total": 9,
+        "peeltap_page_viewers": 1,
+        "peeltap_page_alerts_total": 2,
     }
     assert {name: samples.get(name) for name in wanted} == wanted
 

@@ -92,3 +92,16 @@ def test_events_come_from_where_they_are_told(text: str, kind: type, name: str) 
     source = parts._source(config, whole, suricata, StateFile(Path("/s/absent")), LOG)
     assert isinstance(source, kind)
     assert source.name.startswith(name)
+
+
+def test_the_map_has_the_names_of_the_configuration_and_of_the_topology() -> None:
+    network = Path(__file__).parents[2] / "fixtures" / "topologies" / "segments.yaml"
+    _, whole = parsed(
+        f"enrichment: {{topology: {network}, decoys: [{{name: web-1, addresses: [10.20.0.2]}}],"
+        " segments: [{name: dmz, addresses: [192.0.2.0/24]}]}\n"
+    )
+    frames = {
+        frame["name"]: [box["name"] for box in frame["decoys"]]
+        for frame in parts.decoys(whole).as_dict()["frames"]
+    }
+    assert frames == {"dmz": [], "office": [], "plant": ["web-1"]}

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import threading
+import urllib.error
+import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,10 +20,14 @@ from pipeline import run as running
 from pipeline.errors import ConfigError, RunError
 from pipeline.logs import Logs
 from pipeline.notify import Notifier, Pulse
+from pipeline.page.server import PageError
+from pipeline.page.watch import Watch
 from pipeline.run import Service, check
 from pipeline.service_settings import Control
 from pipeline.status_report import Reporter
+from suricata.enrichment.settings import EnrichmentSettings
 from tests.pipeline.conftest import ARGV, Run
+from tests.pipeline.page.parts import settings as page_settings
 
 LIVE = (
     "gateways: [{from: 172.16.23.1, to: 172.16.23.2, headers: [proxy-v2]}]\n"
@@ -47,6 +53,10 @@ MISTAKES = {
     "a Suricata that is not there": (
         LIVE + "suricata: {binary: no-suricata}\n",
         "there is no program 'no-suricata'",
+    ),
+    "a page whose token is not there": (
+        LIVE + "page: {token: {file: absent}}\n",
+        "absent cannot be read (No such file or directory): it should hold a secret",
     ),
     "a user who is not there": (
         LIVE + "suricata: external\nrun_as: no-such-user\n",
@@ -130,6 +140,7 @@ class House:
             stop=self._part("relay stops"),
             status=lambda: {"beat": 1e12},
         )
+        self.watch: Watch | None = None
         self.stream = io.StringIO()
 
     def _part(self, name: str, answer: Any = None) -> Callable[..., Any]:
@@ -229,6 +240,34 @@ def test_a_fault_in_the_main_thread_ends_all_of_it(tmp_path: Path, at: str) -> N
     [failed] = [line for line in house.log() if line["level"] == "error"]
     assert failed["event"] == "the main thread has failed; the service ends"
     assert "RuntimeError: a fault" in failed["exception"]
+    assert not (tmp_path / "c.sock").exists()
+
+
+@pytest.mark.usefixtures("_impatient")
+def test_a_page_is_served_from_the_start_to_the_end(tmp_path: Path) -> None:
+    asked = page_settings(tmp_path)
+    seen: list[int] = []
+
+    def look() -> None:
+        with urllib.request.urlopen(f"http://{asked.listen}/login", timeout=30) as answer:
+            seen.append(answer.status)
+        signal.raise_signal(signal.SIGTERM)
+
+    house = House(tmp_path, {"check": look})
+    house.whole.page, house.whole.enrichment = asked, EnrichmentSettings()
+    house.watch = Watch()
+    assert (house.run(), seen) == (0, [200])
+    with pytest.raises(urllib.error.URLError):
+        look()
+
+
+def test_a_page_that_cannot_be_served_leaves_nothing_behind(tmp_path: Path) -> None:
+    house = House(tmp_path)
+    house.whole.page, house.whole.enrichment = page_settings(tmp_path), EnrichmentSettings()
+    house.watch = Watch()
+    (tmp_path / "token").unlink()
+    with pytest.raises(PageError):
+        house.run()
     assert not (tmp_path / "c.sock").exists()
 
 

@@ -57,6 +57,13 @@ def test_workers_are_added_up() -> None:
     assert report["service"]["state"] == "starting"
 
 
+def test_a_part_that_comes_later_is_told_of() -> None:
+    told = reporter()
+    assert "page" not in told.report()
+    told.add("page", lambda: {"viewers": 1})
+    assert told.report()["page"] == {"viewers": 1}
+
+
 def test_the_worst_state_is_told() -> None:
     assert reporter(worker(0), worker(1, "down")).report()["capture"]["state"] == "down"
     assert reporter(worker(0, "gone"), worker(1, "down")).report()["capture"]["state"] == "gone"

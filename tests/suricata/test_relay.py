@@ -358,3 +358,13 @@ def test_killed_at_any_moment_amid_rotations_it_loses_nothing(tmp_path: Path, ki
     # Each kill repeats at most what was on its way then.
     assert max(numbers.values()) <= 1 + kills
     assert sum(numbers.values()) - total < total
+
+
+def test_whoever_watches_gets_what_the_sinks_get(tmp_path: Path) -> None:
+    (tmp_path / "eve.json").write_bytes(EVENTS + STATS)
+    seen: list[bytes] = []
+    carrier = relay(tmp_path, store(), on_lines=seen.append)
+    carrier.start()
+    until(lambda: arrived(tmp_path / "out.json") == len(ALL))
+    assert carrier.stop()
+    assert b"".join(seen) == (tmp_path / "out.json").read_bytes()

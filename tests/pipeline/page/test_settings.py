@@ -1,10 +1,13 @@
 """Where the page may be, and what is said of where it may not."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
+from pipeline.config import load_live, parse_live
+from pipeline.errors import ConfigError
 from pipeline.page.settings import PageSettings
 
 TOKEN = {"token": {"env": "PEELTAP_TOKEN"}}
@@ -44,6 +47,40 @@ def test_what_may_not(data: dict[str, Any], sentence: str) -> None:
         PageSettings.model_validate({**TOKEN, **data})
     assert sentence in str(caught.value)
     assert "secret-secret-secret" not in str(caught.value.errors()[0]["msg"])
+
+
+LIVE = (
+    "gateways: [{from: 172.16.23.1, to: 172.16.23.2, headers: [proxy-v2]}]\n"
+    "capture: {interface: br1}\n"
+)
+MISTAKES = {
+    "page: {listen: '0.0.0.0:8470', token: {env: T}}\n": (
+        "p.yaml:3: page: '0.0.0.0:8470' is not on loopback, and the page has no TLS; listen on "
+        "127.0.0.1:8470 behind ssh -L or a proxy with TLS, or set beyond_loopback: true"
+    ),
+    "page: {}\n": (
+        "p.yaml:3: page.token: missing; what is asked for, at least 16 characters: "
+        "{file: PATH} or {env: NAME}"
+    ),
+    "page: {token: {env: T}, viewer: 1}\n": (
+        "p.yaml:3: page.viewer: unknown key; did you mean viewers? allowed: listen, token, "
+        "beyond_loopback, names, viewers"
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "message"), MISTAKES.items())
+def test_a_mistake_names_its_line_and_the_remedy(text: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_live(LIVE + text, "p.yaml")
+    assert caught.value.lines == [message]
+
+
+def test_the_token_lies_beside_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "p.yaml").write_text(LIVE + "page: {token: {file: token}}\n")
+    _, whole = load_live(tmp_path / "p.yaml")
+    assert whole.page is not None
+    assert whole.page.token.file == tmp_path / "token"
 
 
 def test_there_is_no_page_without_a_token() -> None:

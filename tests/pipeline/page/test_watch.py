@@ -1,6 +1,6 @@
 """What is kept for whoever looks, and what it may cost while nobody does."""
 
-from pipeline.page.watch import Watch
+from pipeline.page.watch import SEARCHES, Watch
 from tests.pipeline.page.parts import line
 
 ALERT, FLOW = line(), line("flow")
@@ -15,6 +15,18 @@ def test_while_nobody_looks_only_alerts_are_kept() -> None:
     watch.put(FLOW)
     assert watch.take() == [FLOW]
     assert watch.take() == []
+
+
+def test_of_a_flood_that_nobody_sees_some_blocks_are_searched() -> None:
+    now = 5.0
+    watch = Watch(clock=lambda: now)
+    for _ in range(SEARCHES):
+        watch.put(FLOW)
+    watch.put(ALERT)
+    assert watch.take() == []
+    now = 6.0
+    watch.put(ALERT)
+    assert watch.take() == [ALERT]
 
 
 def test_an_alert_in_a_text_is_none() -> None:
@@ -32,7 +44,7 @@ def test_it_keeps_the_last_ones_and_counts_the_others() -> None:
     assert watch.passed == 990
     # What nobody would have seen is not missed by anybody.
     watch.is_looked_at = False
-    for _ in range(1000):
+    for _ in range(SEARCHES):
         watch.put(ALERT)
     assert watch.passed == 990
 
