@@ -24,6 +24,8 @@ STRANGERS: Final = 100
 DRAWN: Final = 300
 ADDRESSES: Final = 4
 ELSEWHERE: Final = "elsewhere"
+ALL: Final = "decoys"
+"""What the frame of those in no segment is called: where there are segments, and where not."""
 
 
 class _Decoy:
@@ -55,6 +57,7 @@ class Decoys:
         named = list(segments)
         self._segments = Networks((one, segment.name) for segment in named for one in _of(segment))
         self._order = [*dict.fromkeys(segment.name for segment in named), ELSEWHERE]
+        self._elsewhere = ELSEWHERE if named else ALL
         self._all: list[_Decoy] = []
         known: list[tuple[str, _Decoy]] = []
         for decoy in decoys:
@@ -108,7 +111,8 @@ class Decoys:
                 (box for box in drawn if box.segment == segment), key=lambda box: box.number
             )
             if inside or segment != ELSEWHERE:
-                frames.append({"name": printable(segment), "decoys": [b.as_dict() for b in inside]})
+                name = self._elsewhere if segment == ELSEWHERE else segment
+                frames.append({"name": printable(name), "decoys": [b.as_dict() for b in inside]})
         numbers = {box.number for box in drawn}
         return {
             "frames": frames,

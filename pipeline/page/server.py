@@ -5,7 +5,8 @@
     GET /page.js, /page.css                         POST /logout
 
 Whoever reaches the port can take no more than this: so many connections; each of them so long,
-unless it is a viewer's; so many viewers; a wrong token costs a second. A browser that takes nothing
+unless it is a viewer's; so many viewers; a wrong token costs a second, and only a few may wait for
+theirs at a time. A browser that takes nothing
 for a while is let go.
 """
 
@@ -211,9 +212,13 @@ class PageServer:
                 self._notices.say("accept", f"page: nobody can be let in: {error.strerror}")
                 await asyncio.sleep(1.0)
                 continue
-            # What the kernel would hold for a slow browser is no queue of ours.
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
-            transport, _ = await loop.connect_accepted_socket(server, client)
+            try:
+                # What the kernel would hold for a slow browser is no queue of ours.
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BYTES)
+                transport, _ = await loop.connect_accepted_socket(server, client)
+            except OSError:  # gone again
+                client.close()
+                continue
             loop.call_later(self._connection_seconds, self._end_unless_viewer, transport)
 
     def _fault(self, error: BaseException | None) -> None:
@@ -286,9 +291,12 @@ class PageServer:
     async def _login(self, request: web.Request) -> web.StreamResponse:
         from aiohttp import web
 
-        if self._wrong_now >= WRONG_AT_A_TIME:
-            raise web.HTTPTooManyRequests(text="Too many wrong tokens; try again.\n")
-        given = (await request.post()).get("token")
+        if request.content_type != "application/x-www-form-urlencoded":
+            raise web.HTTPUnsupportedMediaType
+        try:
+            given = (await request.post()).get("token")
+        except (ValueError, LookupError):
+            raise web.HTTPBadRequest from None
         try:
             key = self._door.enter(given) if isinstance(given, str) else None
         except DoorError as error:
@@ -298,6 +306,9 @@ class PageServer:
             ) from None
         if key is None:
             self._wrong += 1
+            # After the token was looked at: nobody's guesses keep out who knows it.
+            if self._wrong_now >= WRONG_AT_A_TIME:
+                raise web.HTTPTooManyRequests(text="Too many wrong tokens; try again.\n")
             self._wrong_now += 1
             try:
                 await asyncio.sleep(self._wrong_seconds)

@@ -106,7 +106,7 @@ JSON = st.recursive(
 KEYS = ("alert", "peeltap", "flow", "src_ip", "dest_ip", "src_port", "proto", "timestamp")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.dictionaries(st.sampled_from(KEYS), JSON))
 def test_any_event_can_be_shown(event: dict[str, Any]) -> None:
     orjson.dumps(shown({"event_type": "alert", **event}))

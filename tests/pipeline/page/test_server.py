@@ -19,7 +19,7 @@ import pytest
 
 from pipeline.page.decoys import Decoys
 from pipeline.page.feed import QUEUE
-from pipeline.page.server import HEADERS, PageError, PageServer
+from pipeline.page.server import HEADERS, WRONG_AT_A_TIME, PageError, PageServer
 from pipeline.page.watch import Watch
 from tests.pipeline.page.parts import TOKEN, line, settings
 from tests.pipeline.samples import REPORT
@@ -29,7 +29,13 @@ from tests.support.programs import until
 class Page:
     """A page that is served, and what a client without manners can ask of it."""
 
-    def __init__(self, directory: Path, connection_seconds: float = 30.0, **more: Any) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        connection_seconds: float = 30.0,
+        wrong_seconds: float = 0.0,
+        **more: Any,
+    ) -> None:
         self.said: list[tuple[int, str]] = []
         self.watch = Watch()
         asked = settings(directory, **more)
@@ -40,7 +46,7 @@ class Page:
             Decoys(),
             lambda: REPORT,
             say=lambda level, text: self.said.append((level, text)),
-            wrong_seconds=0.0,
+            wrong_seconds=wrong_seconds,
             connection_seconds=connection_seconds,
         )
         self.server.start()
@@ -50,7 +56,7 @@ class Page:
     ) -> tuple[HTTPResponse, str]:
         client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
         if body is not None:
-            headers["Content-Type"] = "application/x-www-form-urlencoded"
+            headers.setdefault("Content_Type", "application/x-www-form-urlencoded")
         client.request(method, path, body, {k.replace("_", "-"): v for k, v in headers.items()})
         answer = client.getresponse()
         text = answer.read().decode()
@@ -206,6 +212,14 @@ def test_nonsense_and_large_forms_end_their_sender_only(
     assert page.login("x" * 100_000)[0].status == 413
     assert page.ask("POST", "/login", "nothing", Cookie="\x01=;;;=")[0].status == 400
     assert page.ask("POST", "/login", "nothing", Cookie='a="b;;;=')[0].status == 403
+    form = "application/x-www-form-urlencoded"
+    for kind, body, status in (
+        ("multipart/form-data; boundary=b", "nothing", 415),
+        ("application/json", "{}", 415),
+        (f"{form}; charset=none-such", "token=x", 400),
+        (f"{form}; charset=utf-8", "token=%ff", 403),
+    ):
+        assert page.ask("POST", "/login", body, Content_Type=kind)[0].status == status, kind
     assert page.ask("GET", "/login")[0].status == 200
     # Whoever reaches the port must not write the log.
     assert (page.said, capfd.readouterr().err) == ([], "")
@@ -228,6 +242,25 @@ def test_a_token_that_is_gone_is_said_in_the_log_and_not_to_strangers(
     assert (answer.status, str(tmp_path) in text) == (503, False)
     [(level, sentence)] = page.said
     assert (level, str(tmp_path) in sentence) == (logging.WARNING, True)
+
+
+def test_guesses_do_not_keep_out_who_knows(tmp_path: Path) -> None:
+    page = Page(tmp_path, wrong_seconds=3600.0)
+    waiting = []
+    try:
+        for _ in range(WRONG_AT_A_TIME):
+            guess = http.client.HTTPConnection("127.0.0.1", page.port, timeout=30)
+            form = {"Content-Type": "application/x-www-form-urlencoded"}
+            guess.request("POST", "/login", "token=guess", form)
+            waiting.append(guess)
+        wrong = page.server.status
+        until(lambda: wrong()["wrong_tokens"] == WRONG_AT_A_TIME, "the guesses to be looked at")
+        assert page.login("another-guess")[0].status == 429
+        assert page.login()[0].status == 303
+    finally:
+        for guess in waiting:
+            guess.close()
+        page.server.close()
 
 
 def test_it_ends_while_somebody_looks(tmp_path: Path) -> None:
