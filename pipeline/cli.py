@@ -118,6 +118,13 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
     how.add_argument("--json", action="store_true", help="print it as one JSON object")
 
 
+def _sinks_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument
+    add("action", choices=["test"], help="test: send a canary through each sink")
+    add("-c", "--config", required=True, metavar="FILE", help="the configuration of the service")
+    add("--json", action="store_true", help="print the outcome as one JSON object")
+
+
 def _demo_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--hold", action="store_true", help="keep the system up afterwards, for looking around")
@@ -296,6 +303,18 @@ their lag. Exit code 1 when no service answers.
   peeltap status --watch
 
   peeltap status --json | jq .connections
+""",
+    ),
+    "sinks": (
+        "Send a canary through each configured sink, and show what acknowledged it.",
+        _sinks_options,
+        """\
+Connects as the service does, with its credentials, and delivers one event of
+type "peeltap", in the sink's own shape; it says of itself that it is a canary.
+
+  peeltap sinks test --config /etc/peeltap/peeltap.yaml
+
+Exit codes:  0 all acknowledged it   1 one did not   2 wrong use or configuration
 """,
     ),
     "doctor": (

@@ -109,6 +109,18 @@ def status(asked: Namespace) -> int:
     return 0
 
 
+def sinks(asked: Namespace) -> int:
+    """Run `peeltap sinks`."""
+    from pipeline import sinks as work
+
+    outcomes = work.test(asked.config)
+    if asked.json:
+        print_json({"sinks": [one.as_dict() for one in outcomes]}, sys.stdout)
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in work.lines(outcomes)))
+    return 0 if all(one.acknowledged for one in outcomes) else 1
+
+
 def demo(asked: Namespace) -> int:
     """Run `peeltap demo`."""
     from pipeline.errors import RunError, UsageError

@@ -19,7 +19,7 @@ from pipeline.service_settings import ServiceSections
 from reassembly.rules import hint, problems
 from reassembly.settings import EngineSettings
 from suricata.enrichment.settings import EnrichmentSettings, SessionSettings
-from suricata.event_settings import EventSettings, SinkSettings
+from suricata.event_settings import EventSettings, FileSettings, SinkSettings
 from suricata.settings import SuricataSettings
 from tap.settings import TapSettings
 
@@ -43,7 +43,7 @@ class Whole(ServiceSections, EngineSettings):
         default_factory=EventSettings, description="where Suricata's events come from"
     )
     sinks: list[SinkSettings] = Field(
-        default=[SinkSettings(file=FilePath("/var/log/peeltap/events.json"))],
+        default=[SinkSettings(file=FileSettings(path=FilePath("/var/log/peeltap/events.json")))],
         min_length=1,
         description="where the corrected events go",
     )
@@ -84,6 +84,13 @@ def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
             ("suricata", "keep_running"),
             "Suricata cannot go on without its tap; set tap: {persistent: true}, or take this out",
         )
+    labels = [sink.label for sink in whole.sinks]
+    for number, label in enumerate(labels):
+        if label in labels[:number]:
+            yield (
+                ("sinks", number),
+                f"{label} is the name of another sink, too; give each a name: of its own",
+            )
     if whole.capture is not None and whole.capture.interface == whole.tap.device:
         yield (
             ("tap",),
@@ -106,6 +113,8 @@ def beside(model: _M, directory: FilePath) -> _M:
                 return beside(value, directory)
             case list():
                 return [moved(one) for one in value]
+            case dict():
+                return {name: moved(one) for name, one in value.items()}
             case _:
                 return value
 

@@ -16,7 +16,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from pipeline.datapath import Datapath, Way
 from pipeline.live_stats import Remembered
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
+from pipeline.outbound import open_outbound, open_state, preload_sinks
 from pipeline.outlet import Kind, Opened, Outlet
 from pipeline.service_settings import Capture
 from reassembly.capture_filter import FilterError, Instruction, compile_filter
@@ -38,16 +39,17 @@ from reassembly.live_store import LiveStore
 from reassembly.store import StoreError
 from suricata import stats
 from suricata.enrich import Enricher
-from suricata.event_settings import SinkSettings
+from suricata.enrichment import EnrichmentError
+from suricata.enrichment.settings import Named
+from suricata.enrichment.stage import open_stage
 from suricata.external import External
 from suricata.messages import SupervisorEvent
 from suricata.process import SuricataError
-from suricata.relay import Relay
-from suricata.sinks import Sink
-from suricata.sinks.file import FileSink
-from suricata.sinks.stdout import StdoutSink
+from suricata.relay import Relay, Stage
+from suricata.session_store import SessionStoreError
 from suricata.sources import Source, SourceError
 from suricata.sources.file import FileSource
+from suricata.sources.position import Keeper
 from suricata.sources.sockets import UnixDgramSource, UnixStreamSource
 from suricata.supervisor import Supervisor
 from tap import Output, TapError, open_output
@@ -56,7 +58,16 @@ FLOWS_FILE: Final = "flows.sqlite"
 TABLE_FILE: Final = "connections.db"
 SURICATA_DIRECTORY: Final = "suricata"
 
-FAILURES: Final = (TapError, StoreError, SuricataError, SourceError, FilterError, OSError)
+FAILURES: Final = (
+    TapError,
+    StoreError,
+    SuricataError,
+    SourceError,
+    FilterError,
+    EnrichmentError,
+    SessionStoreError,
+    OSError,
+)
 """What keeps the service from starting, each with one sentence."""
 
 
@@ -108,6 +119,7 @@ class Parts:
 
     def abandon(self) -> None:
         """Close what was never started."""
+        self.relay.close()
         self.checkpoints.abandon()
         self.store.close()
         self.outlet.remove()
@@ -123,9 +135,16 @@ class Parts:
 
 def directories(whole: Whole) -> list[Path]:
     """Every directory in which the service makes files."""
-    files = [sink.file for sink in whole.sinks if sink.file is not None]
+    files = [sink.file.path for sink in whole.sinks if sink.file is not None]
     wanted = [whole.state.directory, whole.control.socket.parent, *(path.parent for path in files)]
     return list(dict.fromkeys(path.absolute() for path in wanted))
+
+
+def preload(whole: Whole) -> None:
+    """Import what only some configurations need: later our own files may be out of reach."""
+    preload_sinks(whole.sinks)
+    if whole.enrichment.topology is not None:
+        from pipeline import places, topology_file  # noqa: F401
 
 
 def open_outlet(whole: Whole, log: Logger) -> Outlet:
@@ -172,18 +191,25 @@ def open_parts(
         ]
         suricata = _suricata(config, whole, log)
         suricata_stats: dict[str, int | float] = {}
+        say, state = _say(log, "events"), open_state(whole.state.directory)
+        undo.callback(state.close)
+        source = _source(config, whole, suricata, state, log)
+        stage = _stage(whole, say)
         relay = Relay(
-            _source(config, whole, suricata, log),
+            source,
             Enricher(
                 store,
                 community_id_seed=config.suricata.community_id_seed,
                 wait_events=whole.events.wait_events,
                 wait_seconds=whole.events.wait_seconds,
             ),
-            list(_sinks(whole.sinks)),
+            open_outbound(
+                whole.sinks, whole.state.directory, state, rereads=source.rereads, say=say
+            ),
+            stage=stage,
             on_stats=lambda event: suricata_stats.update(stats.fold(event)),
             forward_stats=whole.events.forward_stats,
-            say=_say(log, "events"),
+            say=say,
         )
         undo.pop_all()
     return Parts(whole, outlet, workers, suricata, relay, store, checkpoints, suricata_stats)
@@ -267,8 +293,14 @@ def _suricata(config: Config, whole: Whole, log: Logger) -> Supervisor | Externa
     )
 
 
-def _source(config: Config, whole: Whole, suricata: Supervisor | External, log: Logger) -> Source:
-    events, state = whole.events, whole.state.directory
+def _source(
+    config: Config,
+    whole: Whole,
+    suricata: Supervisor | External,
+    state: Keeper,
+    log: Logger,
+) -> Source:
+    events = whole.events
     if events.unix_stream is not None:
         return UnixStreamSource(events.unix_stream)
     if events.unix_dgram is not None:
@@ -289,9 +321,15 @@ def _source(config: Config, whole: Whole, suricata: Supervisor | External, log: 
     )
 
 
-def _sinks(settings: list[SinkSettings]) -> Iterator[Sink]:
-    for sink in settings:
-        yield StdoutSink() if sink.file is None else FileSink(sink.file)
+def _stage(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
+    named: list[Named] = []
+    if whole.enrichment.topology is not None:
+        from pipeline import places, topology_file
+
+        named = places.segments(topology_file.load(whole.enrichment.topology).settings)
+    return open_stage(
+        whole.enrichment, whole.sessions, whole.state.directory, segments=named, say=say
+    )
 
 
 _LEVELS: Final[dict[str, Callable[[Logger], Callable[..., Any]]]] = {

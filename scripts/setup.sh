@@ -65,6 +65,9 @@ needs() {
 		shellcheck      shellcheck      the check of the shell scripts
 		systemd-analyze systemd         the check of the unit
 		setpriv         util-linux      the tests of privileges
+		redis-server    redis-server    the tests of the Redis sink
+		rsyslogd        rsyslog         the tests of the syslog sink
+		rsyslog_tls     rsyslog-gnutls  the tests of the syslog sink with TLS
 	TABLE
     bench) cat <<-'TABLE' ;;
 		suricata_7      suricata        the comparison with Suricata's own cost
@@ -91,6 +94,8 @@ suricata_7() {
     version=$(suricata -V 2>/dev/null) || return 1
     [[ $version =~ version\ ([0-9]+)\. ]] && ((BASH_REMATCH[1] >= 7))
 }
+
+rsyslog_tls() { compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null; }
 
 present() {
     if declare -F "$1" >/dev/null; then "$1"; else have "$1"; fi
@@ -126,7 +131,7 @@ disable_services() {
     have systemctl || return 0
     for package in "$@"; do
         case $package in
-        suricata | haproxy) systemctl disable --quiet "$package" 2>/dev/null || true ;;
+        suricata | haproxy | redis-server | rsyslog) systemctl disable --quiet "$package" 2>/dev/null || true ;;
         nginx-light) systemctl disable --quiet nginx 2>/dev/null || true ;;
         openssh-server) systemctl disable --quiet ssh ssh.socket 2>/dev/null || true ;;
         esac

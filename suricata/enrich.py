@@ -23,7 +23,8 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import islice, repeat, zip_longest
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -40,6 +41,7 @@ from .eve import (
 )
 from .fast import FastPath
 from .flows import FlowStore, Match
+from .ids import Ids, of_part
 from .splice import splice
 from .summary import AlertSummary
 
@@ -91,6 +93,7 @@ class _Waiting(NamedTuple):
     until: float
     number: int
     line: bytes
+    id: bytes | None
 
 
 class Enricher:
@@ -142,8 +145,11 @@ class Enricher:
             outcomes=self._outcomes,
         )
 
-    def feed(self, data: bytes, now: float = 0.0) -> bytes:
-        """Take the next bytes of the stream, cut anywhere; whole corrected lines come back."""
+    def feed(self, data: bytes, now: float = 0.0, ids: Ids | None = None) -> bytes:
+        """Take the next bytes of the stream, cut anywhere; whole corrected lines come back.
+
+        With `ids`, of which `data` must be whole lines, each `peeltap` object ends with its own.
+        """
         out: list[bytes] = []
         until = now + self._wait_seconds if self._wait_events else None
         head, newline, rest = data.partition(b"\n")
@@ -158,7 +164,7 @@ class Enricher:
                 lines.insert(0, b"".join(self._partial))
             self._drop_partial()
             self._skipping = False
-            self._lines(lines, until, out)
+            self._lines(lines, until, out, ids)
             self._keep(tail)
         self._retry(now, out)
         return b"".join(out)
@@ -173,7 +179,7 @@ class Enricher:
         """The stream has ended: a last line without newline, and all that waits, come back."""
         out: list[bytes] = []
         if self._partial:
-            self._line(b"".join(self._partial), None, out)
+            self._line(b"".join(self._partial), None, out, None)
         self._drop_partial()
         self._skipping = False
         while self._waiting:
@@ -238,28 +244,32 @@ class Enricher:
         self._partial.clear()
         self._partial_bytes = 0
 
-    def _lines(self, lines: list[bytes], until: float | None, out: list[bytes]) -> None:
+    def _lines(
+        self, lines: list[bytes], until: float | None, out: list[bytes], ids: Ids | None
+    ) -> None:
         """As `_line` for each, the usual events by the fast path."""
         loads, usual, append = orjson.loads, self._fast.correct, out.append
-        self._fast.begin()
-        for line in lines:
+        self._fast.begin(with_ids=ids is not None)
+        each: Iterator[bytes | None] = repeat(None) if ids is None else ids.each(lines)
+        # Ids come on demand: a line that lacks one is told by nothing, and is not lost.
+        for line, id_ in zip_longest(lines, islice(each, len(lines))):
             try:
                 # A long line is worth a word, and an empty one is none.
                 event = loads(line) if len(line) <= LONG_LINE_BYTES else None
             except orjson.JSONDecodeError:
                 event = None
             if event is None:
-                self._line(line, until, out)
+                self._line(line, until, out, id_)
                 continue
-            written = usual(line, event)
+            written = usual(line, event, id_)
             self._line_number += 1
             self._lines_seen += 1
             if written is None:
-                self._correct(line, event, self._line_number, until, out)
+                self._correct(line, event, self._line_number, until, out, id_)
             else:
                 append(written)
 
-    def _line(self, line: bytes, until: float | None, out: list[bytes]) -> None:
+    def _line(self, line: bytes, until: float | None, out: list[bytes], id_: bytes | None) -> None:
         self._line_number = number = self._line_number + 1
         if not line:
             return
@@ -272,9 +282,9 @@ class Enricher:
         try:
             event = orjson.loads(line)
         except orjson.JSONDecodeError:
-            self._mend(line, number, until, out, may_split=True)
+            self._mend(line, number, until, out, id_, may_split=True)
         else:
-            self._correct(line, event, number, until, out)
+            self._correct(line, event, number, until, out, id_)
 
     def _odd(self, name: str, number: int) -> None:
         self._oddities[name] += 1
@@ -306,7 +316,13 @@ class Enricher:
     # Events. `until` is when an event has waited enough; None if it may not wait (any more).
 
     def _correct(
-        self, line: bytes, event: object, number: int, until: float | None, out: list[bytes]
+        self,
+        line: bytes,
+        event: object,
+        number: int,
+        until: float | None,
+        out: list[bytes],
+        id_: bytes | None,
     ) -> None:
         # 1. Events that are none of ours.
         if type(event) is not dict:
@@ -327,7 +343,7 @@ class Enricher:
             if type(proto) is str and "ICMP" in proto:
                 quoted = quoted_tuple(event, self._seed)
             if quoted is None:
-                self._finish(line, event, number, None, "other_proto", out)
+                self._finish(line, event, number, None, "other_proto", out, id_)
                 return
             src_ip, src_port, dest_ip, dest_port = quoted
         if not (
@@ -342,7 +358,7 @@ class Enricher:
             and 0 <= dest_port <= 0xFFFF
         ):
             self._odd("bad_address_field", number)
-            self._finish(line, event, number, None, "none", out)
+            self._finish(line, event, number, None, "none", out, id_)
             return
         # 3. Its connection, by 5-tuple and time.
         at = self._clock.parse(event.get("timestamp"))
@@ -360,7 +376,7 @@ class Enricher:
         )
         # An earlier epoch's record may be all there is as yet.
         if until is not None and (match is None or match.confidence == "late"):
-            self._waiting.append(_Waiting(until, number, line))
+            self._waiting.append(_Waiting(until, number, line, id_))
             if len(self._waiting) > self._wait_events:
                 self._release(out)
             return
@@ -368,7 +384,7 @@ class Enricher:
         if at is None and started is None:
             self._odd("bad_timestamp", number)
         outcome = "none" if match is None else match.confidence
-        self._finish(line, event, number, match, outcome, out)
+        self._finish(line, event, number, match, outcome, out, id_)
 
     def _finish(
         self,
@@ -378,13 +394,17 @@ class Enricher:
         match: Match | None,
         outcome: str,
         out: list[bytes],
+        id_: bytes | None,
     ) -> None:
+        changes: Changes = []
         if match is None:
-            written = self._write(line, event, number, [], _NONE)
+            member = _NONE
         else:
             member = peeltap_object(event, match, self._seed)
             changes = corrections(event, match, self._seed)
-            written = self._write(line, event, number, changes, member)
+        if id_ is not None:
+            member = {**member, "id": id_.decode("ascii")}
+        written = self._write(line, event, number, changes, member)
         if event.get("event_type") == "alert":
             self.alerts.add(event, match)
         self._pass(written, event, outcome, out)
@@ -427,8 +447,8 @@ class Enricher:
 
     def _release(self, out: list[bytes]) -> None:
         """The oldest waiting event goes, as it is."""
-        _, number, line = self._waiting.popleft()
-        self._correct(line, _reparse(line), number, None, out)
+        _, number, line, id_ = self._waiting.popleft()
+        self._correct(line, _reparse(line), number, None, out, id_)
 
     def _retry(self, now: float, out: list[bytes]) -> None:
         waiting = self._waiting
@@ -441,15 +461,22 @@ class Enricher:
                 self._retry_at = now + RETRY_SECONDS
                 # Each is taken out at the left and, if it has to wait on, put back at the right.
                 for _ in range(len(waiting)):
-                    until, number, line = waiting.popleft()
-                    self._correct(line, _reparse(line), number, until, out)
+                    until, number, line, id_ = waiting.popleft()
+                    self._correct(line, _reparse(line), number, until, out, id_)
         while waiting and waiting[0].until <= now:
             self._release(out)
 
     # Lines that the fast parser refuses.
 
     def _mend(
-        self, line: bytes, number: int, until: float | None, out: list[bytes], *, may_split: bool
+        self,
+        line: bytes,
+        number: int,
+        until: float | None,
+        out: list[bytes],
+        id_: bytes | None,
+        *,
+        may_split: bool,
     ) -> None:
         if line.isspace():
             self._lines_seen -= 1
@@ -471,20 +498,21 @@ class Enricher:
         if event is not None:
             for name in odd:
                 self._odd(name, number)
-            self._correct(text, event, number, until, out)
+            self._correct(text, event, number, until, out, id_)
             return
         # A writer that died in the middle of a line, and the next one's first.
         at = line.rfind(_EVENT_HEAD)
         if may_split and at > 0:
             self._odd("two_on_a_line", number)
             self._lines_seen += 1
-            for part in (line[:at], line[at:]):
+            second = None if id_ is None else of_part(id_, 1)
+            for part, its in ((line[:at], id_), (line[at:], second)):
                 try:
                     event = orjson.loads(part)
                 except orjson.JSONDecodeError:
-                    self._mend(part, number, until, out, may_split=False)
+                    self._mend(part, number, until, out, its, may_split=False)
                 else:
-                    self._correct(part, event, number, until, out)
+                    self._correct(part, event, number, until, out, its)
             return
         self._reject(line, number, why)
 

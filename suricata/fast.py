@@ -50,14 +50,16 @@ _MAX_TEXT: Final = 64
 _ABSENT: Final = ()
 
 _UNKNOWN: Final = b',"peeltap":{"confidence":"none"}}\n'
+_UNKNOWN_ID: Final = b',"peeltap":{"confidence":"none","id":"%b"}}\n'
 
 # Both ends, Community ID and VLAN tags. Ports are integers, the rest is whatever stands there.
 _Key = tuple[Any, int, Any, int, Any, "tuple[int, ...]"]
 
 # What stands in an event whose moment lies between the first two (ns, both included): the root's
 # members that change, `peeltap` for a moment that is the timestamp and for one that is the flow's
-# start, and the match. A plain tuple: it is taken apart for each event.
-_Answer = tuple[int, int, Event, Fragment, Fragment, Match]
+# start, and the match. Where each event has an id, which stands at the end of `peeltap`, its text
+# ends before that. A plain tuple: it is taken apart for each event.
+_Answer = tuple[int, int, Event, Any, Any, Match]
 
 
 class FastPath:
@@ -88,9 +90,14 @@ class FastPath:
         self._earlier: dict[_Key, _Answer] = {}
         self._moments: dict[str, int] = {}
         self._version = -1
+        self._with_ids = False
 
-    def begin(self) -> None:
+    def begin(self, *, with_ids: bool = False) -> None:
         """Lines come: what was answered before the store changed has to be asked again."""
+        if with_ids != self._with_ids:
+            self._with_ids = with_ids
+            self._answers.clear()
+            self._earlier.clear()
         version = self._store.version
         if version != self._version:
             self._version = version
@@ -99,12 +106,12 @@ class FastPath:
             self._earlier.update(self._answers)
             self._answers.clear()
 
-    def correct(self, line: bytes, event: object) -> bytes | None:
+    def correct(self, line: bytes, event: object, id_: bytes | None = None) -> bytes | None:
         """The corrected line with its newline, or None if `line` has to take the general way.
 
-        `event` is `line`, parsed.
+        `event` is `line`, parsed; `id_` its id, of every line since `begin` or of none.
         """
-        if type(event) is not dict:
+        if type(event) is not dict or (id_ is None) is self._with_ids:
             return None
         get = event.get
         kind = get("event_type")
@@ -112,7 +119,7 @@ class FastPath:
         if type(kind) is not str or kind not in self._types or "peeltap" in event:
             return None
         if get("proto") != "TCP":
-            return self._other_protocol(line, event, kind)
+            return self._other_protocol(line, event, kind, id_)
         # 1. Its ends.
         src_port, dest_port = get("src_port"), get("dest_port")
         if type(src_port) is not int or type(dest_port) is not int:
@@ -164,11 +171,12 @@ class FastPath:
             self._alerts.add(event, match)
         self._types[kind] += 1
         if begun is None:
-            event["peeltap"] = by_time
+            member = by_time
             self._outcomes["time"] += 1
         else:
-            event["peeltap"] = by_start
+            member = by_start
             self._outcomes["exact"] += 1
+        event["peeltap"] = member if id_ is None else Fragment(b'%b%b"}' % (member, id_))
         return dumps(event, None, OPT_APPEND_NEWLINE)
 
     def _remember(self, begun: Any) -> int | None:
@@ -180,7 +188,9 @@ class FastPath:
             self._moments[begun] = moment
         return moment
 
-    def _other_protocol(self, line: bytes, event: Event, kind: str) -> bytes | None:
+    def _other_protocol(
+        self, line: bytes, event: Event, kind: str, id_: bytes | None
+    ) -> bytes | None:
         proto = event.get("proto")
         if type(proto) is not str or "ICMP" in proto:
             return None
@@ -195,7 +205,7 @@ class FastPath:
             self._alerts.add(event, None)
         self._outcomes["other_proto"] += 1
         self._types[kind] += 1
-        return line[:-1] + _UNKNOWN
+        return line[:-1] + (_UNKNOWN if id_ is None else _UNKNOWN_ID % id_)
 
     def _ask(self, key: _Key, event: Event, moment: int) -> _Answer | None:
         """The store's answer, kept for the next event if it holds for more than this moment."""
@@ -221,8 +231,8 @@ class FastPath:
                 match.since,
                 match.until,
                 root_corrections(event, match, self._seed) or {},
-                Fragment(text + b',"confidence":"time"}'),
-                Fragment(text + b',"confidence":"exact"}'),
+                self._ready(text + b',"confidence":"time"'),
+                self._ready(text + b',"confidence":"exact"'),
                 match,
             )
         if match.since <= match.until:
@@ -230,6 +240,10 @@ class FastPath:
                 self._answers.clear()
             self._answers[key] = answer
         return answer
+
+    def _ready(self, text: bytes) -> Fragment | bytes:
+        """`text`, up to where an event's id stands."""
+        return text + b',"id":"' if self._with_ids else Fragment(text + b"}")
 
 
 def _says_the_same(one: Match, other: Match) -> bool:

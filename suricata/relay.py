@@ -1,15 +1,16 @@
-"""Carries events from a source through the Enricher to the sinks, and commits what arrived.
+"""Carries events from a source through the Enricher to the spool, and commits what arrived.
 
-    source ──lines──> Enricher ──blocks──> sinks
-       ^                  │ waits             │ acknowledged
-       └──── commit ──── ledger <─────────────┘
+    source ──lines──> Enricher ──> stage ────blocks──> spool ──> a thread for each sink
+       ^                  │ waits                         │ safe in all sinks, or on disk
+       └──── commit ──── ledger <─────────────────────────┘
 
 At least once: a place in the source is committed when every event before it has left the Enricher
-and every sink has acknowledged it. After kill -9 what was not committed comes again: at most a
-second of events, and with them whatever followed an event that waited for its flow record.
+and is safe. After kill -9 what was not committed comes again, with the same ids: at most some
+seconds of events, and with them whatever followed an event that waited for its flow record.
 
-A sink without room stops the reading; events then wait in Suricata's file. Trouble of a source or
-a sink is a state that is told in `status`, said once in a while, and tried again.
+A sink that lags holds nobody back; only where its backlog is full, and it is told not to lose any,
+the reading stops, and events wait in Suricata's file. Trouble of a source or a sink is a state that
+is told in `status`, said once in a while, and tried again.
 """
 
 from __future__ import annotations
@@ -18,16 +19,17 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Any, Final, Protocol
 
 import orjson
 
+from .delivery.outbound import Outbound
 from .enrich import Enricher
 from .eve import Clock
+from .ids import Ids, Named, Numbering, Places
 from .ledger import Ledger
 from .notices import Notices
-from .sinks.sink import Sink, SinkError
 from .sources.source import Batch, Source, SourceError
 
 # As in `streams`: half of a usual second-level cache.
@@ -40,6 +42,7 @@ _IDLE_SECONDS: Final = 0.1
 _SNAPSHOT_SECONDS: Final = 0.5
 _RETRY_FIRST_SECONDS: Final = 0.1
 _RETRY_MOST_SECONDS: Final = 5.0
+_LAST_SECONDS: Final = 0.5
 _PAUSE_FIRST_SECONDS: Final = 0.02
 _PAUSE_MOST_SECONDS: Final = 0.5
 
@@ -50,19 +53,45 @@ _STAMP_BYTES: Final = len("2026-01-01T00:00:00.000000+0000")
 _log = logging.getLogger("peeltap.events")
 
 
+class Stage(Protocol):
+    """Adds to corrected events what is known beyond their connection. The relay's thread calls."""
+
+    def start(self) -> None:
+        """Begin whatever threads it has."""
+        ...
+
+    def process(self, lines: bytes, now: float) -> bytes:
+        """Whole lines as they go on; `now`: seconds that never run backwards. Must not wait."""
+        ...
+
+    def tick(self, now: float) -> bytes:
+        """Time has passed: events of its own that are due, whole lines."""
+        ...
+
+    def status(self) -> dict[str, Any]:
+        """Counters."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything."""
+        ...
+
+
 class Relay:
-    """One thread from `source` to `sinks`.
+    """One thread from `source` to `outbound`, which has one for each sink.
 
     `on_stats` is called in that thread with each of Suricata's `stats` events, which go to the
-    sinks only with `forward_stats`. `say` takes a level of `logging` and a sentence.
+    sinks only with `forward_stats`. `stage` sees every event, at the price of parsing it once
+    more. `say` takes a level of `logging` and a sentence.
     """
 
     def __init__(
         self,
         source: Source,
         enricher: Enricher,
-        sinks: Sequence[Sink],
+        outbound: Outbound,
         *,
+        stage: Stage | None = None,
         on_stats: Callable[[dict[str, Any]], None] | None = None,
         forward_stats: bool = False,
         say: Callable[[int, str], None] = _log.log,
@@ -71,7 +100,9 @@ class Relay:
     ) -> None:
         self._source = source
         self._enricher = enricher
-        self._sinks = list(sinks)
+        self._outbound = outbound
+        self._stage = stage
+        self._numbering = Numbering()
         self._on_stats = on_stats
         self._forward_stats = forward_stats
         self._notices = Notices(say)
@@ -79,10 +110,11 @@ class Relay:
         self._commit_seconds = commit_seconds
         self._ledger = Ledger()
         self._clock = Clock()
-        self._block = 0
+        self._block = outbound.last
         self._commit_at = 0.0
         self._unsaved = False
-        self._flush_failed = False
+        self._tokens: list[object] = []
+        self._sync_failed = False
         self._source_trouble: str | None = None
         self._retry = _RETRY_FIRST_SECONDS
         self._retry_at = 0.0
@@ -92,7 +124,6 @@ class Relay:
         self._suricata_stats = 0
         self._commits = 0
         self._failures = 0
-        self._reopen = threading.Event()
         self._stop = threading.Event()
         self._drain_seconds = DRAIN_SECONDS
         self._thread: threading.Thread | None = None
@@ -115,12 +146,12 @@ class Relay:
         self._stop.set()
         if self._thread is None:
             return True
-        self._thread.join(drain_seconds + 2.0)
+        self._thread.join(drain_seconds + 4.0)
         return not self._thread.is_alive()
 
     def reopen(self) -> None:
         """Files of the sinks were rotated: they are opened anew, soon."""
-        self._reopen.set()
+        self._outbound.reopen()
 
     def status(self) -> dict[str, Any]:
         """What the thread last knew, at most a second old while it is well.
@@ -134,12 +165,22 @@ class Relay:
 
     def run(self, stop: threading.Event) -> None:
         """Carry events until `stop` is set, then drain, commit and close. Raises nothing."""
+        self._outbound.start()
+        if self._stage is not None:
+            self._guarded(self._stage.start)
         while not stop.is_set():
             self._guarded(lambda: self._step(stop, _IDLE_SECONDS))
         self._guarded(lambda: self._drain(stop))
-        for close in [self._source.close, *(sink.close for sink in self._sinks)]:
-            self._guarded(close)
         self._take_snapshot(time.monotonic())
+        self.close()
+
+    def close(self) -> None:
+        """Let go of everything; by itself only where nothing was started."""
+        closes = [self._source.close, self._outbound.close]
+        if self._stage is not None:
+            closes.append(self._stage.close)
+        for close in closes:
+            self._guarded(close)
 
     def _guarded(self, part: Callable[[], object]) -> None:
         try:
@@ -153,18 +194,15 @@ class Relay:
     def _step(self, stop: threading.Event, timeout: float) -> bool:
         """Move one batch; whether there was one."""
         now = time.monotonic()
-        # 1. What is kept goes on first.
-        if self._reopen.is_set():
-            self._reopen.clear()
-            self._each_sink(lambda sink: sink.reopen())
-        self._each_sink(lambda sink: sink.pump())
-        if self._flush_failed or not all(sink.has_room for sink in self._sinks):
+        # 1. What is there goes on first.
+        self._outbound.tidy(now)
+        if not self._outbound.has_room or self._sync_failed:
             with contextlib.suppress(SourceError, OSError):
                 # Whoever rotates the source does not wait for the sink.
                 self._source.look()
             self._commit(now)
             self._take_snapshot(now)
-            _rest(stop, self._pause)
+            self._outbound.spool.wait_room(self._pause)
             self._pause = min(self._pause * 2, _PAUSE_MOST_SECONDS)
             return True
         self._pause = _PAUSE_FIRST_SECONDS
@@ -174,26 +212,14 @@ class Relay:
         if batch is None:
             lines = self._enricher.tick(now)
         else:
-            lines = self._feed(self._without_stats(batch.lines), now)
+            ids = batch.ids or self._numbering.take(batch.lines)
+            lines = self._take(batch.lines, ids, now)
             self._ledger.fed(self._enricher.line_number, batch.token)
         # 3. Out.
-        self._write(lines)
+        self._write(lines, now)
         self._commit(now)
         self._take_snapshot(now)
         return batch is not None
-
-    def _each_sink(self, part: Callable[[Sink], None]) -> bool:
-        well = True
-        for sink in self._sinks:
-            try:
-                part(sink)
-            except SinkError as error:
-                well = False
-                self._notices.say(f"sink {sink.name}", str(error))
-            else:
-                if sink.has_room and not self._flush_failed:
-                    self._notices.ended(f"sink {sink.name}", f"{sink.name} takes events again")
-        return well
 
     def _read(self, stop: threading.Event, now: float, timeout: float) -> Batch | None:
         if now < self._retry_at:
@@ -213,23 +239,22 @@ class Relay:
         self._retry = _RETRY_FIRST_SECONDS
         return batch
 
-    def _without_stats(self, lines: bytes) -> bytes:
-        """Measure the lag, and take out the `stats` events."""
+    def _take(self, lines: bytes, ids: Ids, now: float) -> bytes:
+        """Correct a batch; Suricata's `stats` have a way of their own."""
         self._measure(lines)
         if _STATS not in lines:
-            return lines
-        kept = []
-        for line in lines.splitlines(keepends=True):
+            return self._feed(lines, ids, now)
+        out = []
+        for line, id_ in zip(_split(lines), _each(lines, ids), strict=False):
             event = _stats_event(line) if _STATS in line else None
-            if event is None:
-                kept.append(line)
-                continue
-            self._suricata_stats += 1
-            if self._on_stats is not None:
-                self._on_stats(event)
-            if self._forward_stats:
-                kept.append(line)
-        return b"".join(kept)
+            if event is not None:
+                self._suricata_stats += 1
+                if self._on_stats is not None:
+                    self._on_stats(event)
+                if not self._forward_stats:
+                    continue
+            out.append(self._feed(line, id_, now))
+        return b"".join(out)
 
     def _measure(self, lines: bytes) -> None:
         start = lines.rfind(b"\n", 0, -1) + 1 + _STAMP_AT
@@ -238,44 +263,57 @@ class Relay:
             self._last_event_ns = at
             self._lag_seconds = max(0.0, (time.time_ns() - at) / 1e9)
 
-    def _feed(self, lines: bytes, now: float) -> bytes:
+    def _feed(self, lines: bytes, ids: Ids, now: float) -> bytes:
         try:
-            return self._enricher.feed(lines, now)
+            return self._enricher.feed(lines, now, ids)
         except Exception as error:
             # Whatever it was, the events are not lost by it: each by itself, and the one at fault
             # as it is.
             self._notices.say("fault", f"events: {type(error).__name__}: {error}", logging.ERROR)
             out = []
-            for line in lines.splitlines(keepends=True):
+            for line, id_ in zip(_split(lines), _each(lines, ids), strict=False):
                 try:
-                    out.append(self._enricher.feed(line, now))
+                    out.append(self._enricher.feed(line, now, id_))
                 except Exception:
                     self._failures += 1
                     out.append(line)
             return b"".join(out)
 
-    def _write(self, lines: bytes) -> None:
+    def _write(self, lines: bytes, now: float) -> None:
+        if self._stage is not None:
+            lines = self._staged(self._stage, lines, now)
         if lines:
-            self._block += 1
-            for sink in self._sinks:
-                sink.write(self._block, lines)
+            self._block = self._outbound.put(lines, now)
         self._ledger.left(self._enricher.oldest_waiting, self._block)
+
+    def _staged(self, stage: Stage, lines: bytes, now: float) -> bytes:
+        try:
+            return stage.process(lines, now) + stage.tick(now) if lines else stage.tick(now)
+        except Exception as error:
+            # As they are rather than not at all.
+            self._failures += 1
+            self._notices.say("stage", f"events: {type(error).__name__}: {error}", logging.ERROR)
+            return lines
 
     def _commit(self, now: float, *, at_once: bool = False) -> None:
         if now < self._commit_at and not at_once:
             return
         self._commit_at = now + self._commit_seconds
-        arrived = min((sink.acknowledged for sink in self._sinks), default=self._block)
-        # 1. What is forgotten in the source must be safe in the sinks.
-        if not self._ledger.has_settled(arrived) and not self._unsaved:
+        # 1. What is forgotten in the source must be safe in the sinks, or on the spool's disk.
+        try:
+            safe = self._outbound.sync()
+        except OSError as error:
+            self._sync_failed = True
+            self._notices.say("sync", f"the spool cannot be made safe ({error}): reading stops")
             return
-        self._flush_failed = not self._each_sink(lambda sink: sink.flush())
-        if self._flush_failed:
-            return
+        self._sync_failed = False
         # 2. Forgotten.
+        self._tokens += self._ledger.settled(safe)
+        if not (self._tokens or self._unsaved or self._outbound.has_moved):
+            return
         self._unsaved = True
         try:
-            self._source.commit(self._ledger.settled(arrived))
+            self._outbound.commit(lambda: self._source.commit(self._tokens))
         except OSError as error:
             self._notices.say(
                 "state",
@@ -283,6 +321,7 @@ class Relay:
                 " crash more events would come twice; free the disk of the state directory",
             )
             return
+        self._tokens.clear()
         self._unsaved = False
         self._commits += 1
         self._notices.ended("state", f"the place in {self._source.name} is saved again")
@@ -294,11 +333,12 @@ class Relay:
             moved = self._step(stop, _IDLE_SECONDS)
             if not moved and not self._enricher.waiting:
                 break
-        if all(sink.has_room for sink in self._sinks):
+        now = time.monotonic()
+        if self._outbound.has_room:
             # Corrected or not, they are written once; left for the next start they would come
             # again together with all that followed them.
-            self._write(self._enricher.flush())
-            self._each_sink(lambda sink: sink.pump())
+            self._write(self._enricher.flush(), now)
+        self._outbound.finish(max(deadline, now + _LAST_SECONDS))
         self._commit(time.monotonic(), at_once=True)
 
     def _take_snapshot(self, now: float) -> None:
@@ -306,7 +346,7 @@ class Relay:
             return
         self._snapshot_at = now + _SNAPSHOT_SECONDS
         source = self._source.status()
-        blocked = not all(sink.has_room for sink in self._sinks)
+        blocked = not self._outbound.has_room
         lag = self._lag_seconds
         if self._last_event_ns is not None and (blocked or source["backlog"]):
             lag = max(0.0, (time.time_ns() - self._last_event_ns) / 1e9)
@@ -323,7 +363,9 @@ class Relay:
             "failures": self._failures,
             "enricher": self._enricher.stats(),
             "source": source,
-            "sinks": {sink.name: sink.status() for sink in self._sinks},
+            "spool": self._outbound.spool.state(),
+            "stage": {} if self._stage is None else self._stage.status(),
+            "sinks": self._outbound.status(),
         }
 
 
@@ -343,3 +385,18 @@ def _stats_event(line: bytes) -> dict[str, Any] | None:
     if type(event) is dict and event.get("event_type") == "stats":
         return event
     return None
+
+
+def _split(lines: bytes) -> list[bytes]:
+    return [line + b"\n" for line in lines.split(b"\n")[:-1]]
+
+
+def _each(lines: bytes, ids: Ids) -> list[Ids]:
+    """The ids of `lines`, for each line by itself."""
+    if isinstance(ids, Places):
+        at, each = 0, []
+        for line in lines.split(b"\n")[:-1]:
+            each.append(ids.behind(at))
+            at += len(line) + 1
+        return list(each)
+    return [Named([id_]) for id_ in ids.ids]

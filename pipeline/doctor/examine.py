@@ -56,7 +56,7 @@ def fly(
         json.loads(engine_config(whole.engine())),
         capture.interface,
         whole.tap.device,
-        [sink.file for sink in whole.sinks if sink.file is not None],
+        [sink.file.path for sink in whole.sinks if sink.file is not None],
         seconds=seconds,
         say=say,
     )
@@ -68,7 +68,7 @@ def directories(whole: Whole) -> dict[str, Path]:
     found = {"state": whole.state.directory, "control socket": whole.control.socket.parent}
     for sink in whole.sinks:
         if sink.file is not None:
-            found[f"events: {sink.file.name}"] = sink.file.parent
+            found[f"events: {sink.file.path.name}"] = sink.file.path.parent
     return found
 
 

@@ -11,77 +11,69 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from collections import deque
+import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from ..enrich import MAX_LINE_BYTES
-from .sink import SinkError
+from .client import Outgoing, Rejected, Unavailable
+from .rotate import Rotation
 
 _SEARCH_BYTES: Final = 1 << 16
 
 
-class FileSink:
-    """Appends to `path`, which is made with mode 0640 where it is absent."""
+class FileClient:
+    """Appends to `path`, which is made with mode 0640 where it is absent.
 
-    def __init__(self, path: Path) -> None:
+    `rotation` turns it over; without it, others do, and `reopen` follows. `mends=False` leaves a
+    torn last line alone: it may be another process's, which is not done with it.
+    """
+
+    kind = "file"
+
+    def __init__(self, path: Path, rotation: Rotation | None = None, *, mends: bool = True) -> None:
         self._path = path
+        self._rotation = rotation
+        self._mends = mends
         self._fd = -1
         self._is_regular = True
-        # Blocks that are not delivered; of the first one so much is.
-        self._held: deque[tuple[int, bytes]] = deque()
+        # What is being delivered: its lines, and how much of them is in the file.
+        self._lines = b""
         self._done = 0
-        self.acknowledged = 0
+        self._size = 0
         self._unsynced = False
-        self._trouble: str | None = None
-        self._bytes = 0
-        self._lines = 0
-        self._waits = 0
 
-    @property
-    def name(self) -> str:
-        """The path."""
-        return str(self._path)
+    def deliver_lines(self, lines: bytes) -> None:
+        """See LineClient."""
+        if lines is not self._lines:
+            self._lines, self._done = lines, 0
+        try:
+            self._turn_over()
+            while self._done < len(self._lines):
+                if self._is_deleted():
+                    self._leave()
+                if self._fd < 0:
+                    self._open()
+                # One call for a whole block: another appender never comes between its lines. If it
+                # takes less than all, the next one says why.
+                written = os.write(self._fd, memoryview(self._lines)[self._done :])
+                self._done += written
+                self._size += written
+                self._unsynced = True
+        except OSError as error:
+            raise self._failed(error) from error
+        self._lines, self._done = b"", 0
 
-    @property
-    def has_room(self) -> bool:
-        """Nothing is kept."""
-        return not self._held
-
-    def write(self, number: int, lines: bytes) -> None:
-        """See Sink."""
-        self._held.append((number, lines))
-        if len(self._held) == 1:
-            # What is in the way is told by the next `pump`.
-            with contextlib.suppress(SinkError):
-                self.pump()
-
-    def pump(self) -> None:
-        """See Sink."""
-        while self._held:
-            number, lines = self._held[0]
-            if self._is_deleted():
-                self._leave()
-            if self._fd < 0:
-                self._open()
-            try:
-                # One call for a whole block: another appender never comes between its lines.
-                self._done += os.write(self._fd, memoryview(lines)[self._done :])
-            except OSError as error:
-                raise self._failed(error) from error
-            if self._done < len(lines):
-                # The next call says why.
-                continue
-            self._held.popleft()
-            self._done = 0
-            self.acknowledged = number
-            self._unsynced = True
-            self._trouble = None
-            self._bytes += len(lines)
-            self._lines += lines.count(b"\n")
+    def deliver(self, batch: Sequence[Outgoing]) -> list[Rejected]:
+        """See Client."""
+        lines = b"".join([one.line + b"\n" for one in batch])
+        # The same batch is the same lines, of which a part may be there.
+        self.deliver_lines(self._lines if lines == self._lines else lines)
+        return []
 
     def flush(self) -> None:
-        """See Sink."""
+        """See DurableClient."""
         if not self._unsynced or self._fd < 0:
             return
         if self._is_regular:
@@ -91,79 +83,94 @@ class FileSink:
                 raise self._failed(error) from error
         self._unsynced = False
 
-    def reopen(self) -> None:
-        """See Sink."""
-        self._leave()
-        self._open()
+    def check(self) -> str:
+        """See Client."""
+        try:
+            if self._fd < 0:
+                self._open()
+            free = os.statvfs(self._path).f_bavail * os.statvfs(self._path).f_frsize
+        except OSError as error:
+            raise self._failed(error) from error
+        return f"{self._path} can be written to; its disk has {free >> 20:,} MiB left"
+
+    def _turn_over(self) -> None:
+        """Rotate if it is time, between lines only. Raises OSError."""
+        if self._rotation is None or self._done:
+            return
+        if self._fd < 0:
+            self._open()
+        if self._size and self._rotation.is_due(self._size, time.time()):
+            self._leave()
+            self._rotation.turn(self._path)
 
     def _is_deleted(self) -> bool:
         """Whether nobody will ever read what is written now: of a deletion no signal tells."""
         return self._fd >= 0 and self._is_regular and os.fstat(self._fd).st_nlink == 0
 
-    def _failed(self, error: OSError) -> SinkError:
-        if self._trouble is None:
-            self._waits += 1
-        self._trouble = (
-            f"{self._path} cannot be written to ({error.strerror}): events wait in Suricata's own"
-            " file until it can"
+    def _failed(self, error: OSError) -> Unavailable:
+        return Unavailable(
+            f"{self._path} cannot be written to ({error.strerror}): events wait until it can; make"
+            " room, or correct the key sinks"
         )
-        return SinkError(self._trouble)
 
     def _open(self) -> None:
         # Read as well, to find a torn line; a FIFO without a reader must not hold us.
         try:
-            try:
-                mode = self._path.stat().st_mode
-            except FileNotFoundError:
-                mode = stat.S_IFREG
-            self._is_regular = stat.S_ISREG(mode)
-            access = os.O_RDWR if self._is_regular else os.O_WRONLY | os.O_NONBLOCK
-            self._fd = os.open(
-                self._path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640
-            )
-            if self._is_regular:
-                _cut_torn(self._fd)
-        except OSError as error:
-            if self._fd >= 0:
-                os.close(self._fd)
-                self._fd = -1
-            raise self._failed(error) from error
+            status = self._path.stat()
+            self._is_regular = stat.S_ISREG(status.st_mode)
+        except FileNotFoundError:
+            status, self._is_regular = None, True
+        access = os.O_RDWR if self._is_regular else os.O_WRONLY | os.O_NONBLOCK
+        fd = os.open(
+            self._path, access | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY, 0o640
+        )
+        try:
+            if self._is_regular and self._mends:
+                _cut_torn(fd)
+            self._size = os.fstat(fd).st_size
+        except OSError:
+            os.close(fd)
+            raise
+        self._fd = fd
+        if self._rotation is not None:
+            self._rotation.opened(time.time() if status is None else status.st_mtime)
 
     def _leave(self) -> None:
         """Close the file; a line that is not whole in it is taken back, to go to the next."""
         if self._fd < 0:
             return
-        if self._held and self._done:
-            lines = self._held[0][1]
-            whole = lines.rfind(b"\n", 0, self._done) + 1
+        if self._done:
+            whole = self._lines.rfind(b"\n", 0, self._done) + 1
             if self._is_regular and whole < self._done:
                 with contextlib.suppress(OSError):
                     _cut_torn(self._fd)
             # What is whole in it stays there, and does not come again.
-            self._held[0] = self._held[0][0], lines[whole:]
-            self._done = 0
+            self._done = whole
         # A disk that fails now is told of at the next file.
-        with contextlib.suppress(SinkError):
+        with contextlib.suppress(Unavailable):
             self.flush()
         os.close(self._fd)
         self._fd = -1
 
+    def abort(self) -> None:
+        """See Client: nothing here waits."""
+
+    def reopen(self) -> None:
+        """See Client: whoever renamed the file finds a new one in its place."""
+        self._leave()
+        with contextlib.suppress(OSError):
+            self._open()
+
     def status(self) -> dict[str, Any]:
-        """See Sink."""
-        return {
-            "kind": "file",
-            "path": str(self._path),
-            "lines": self._lines,
-            "bytes": self._bytes,
-            "held": sum(len(lines) for _, lines in list(self._held)) - self._done,
-            "waits": self._waits,
-            "trouble": self._trouble,
-        }
+        """See Client."""
+        turned = {} if self._rotation is None else self._rotation.status()
+        return {"path": str(self._path), **turned}
 
     def close(self) -> None:
-        """See Sink."""
+        """See Client."""
         self._leave()
-        self._held.clear()
+        if self._rotation is not None:
+            self._rotation.close()
 
 
 def _cut_torn(fd: int) -> None:

@@ -4,94 +4,96 @@ from __future__ import annotations
 
 import os
 import select
-from collections import deque
-from typing import Any
+import threading
+from collections.abc import Sequence
+from typing import Any, Final
 
-from .sink import SinkError
+from .client import Outgoing, Rejected, Unavailable
+
+# A reader that takes nothing for so long is told of.
+PATIENCE_SECONDS: Final = 5.0
+
+_LOOK_SECONDS: Final = 0.25
 
 
-class StdoutSink:
+class StdoutClient:
     """Writes to descriptor `fd`, and never waits in it: a reader that is slow is a full disk."""
 
-    def __init__(self, fd: int = 1) -> None:
+    kind = "stdout"
+
+    def __init__(self, fd: int = 1, *, patience: float = PATIENCE_SECONDS) -> None:
         self._fd = fd
-        self._held: deque[tuple[int, bytes]] = deque()
+        self._patience = patience
+        self._lines = b""
         self._done = 0
-        self.acknowledged = 0
-        self._trouble: str | None = None
-        self._bytes = 0
-        self._lines = 0
+        self._aborted = threading.Event()
 
-    @property
-    def name(self) -> str:
-        """How a configuration calls it."""
-        return "stdout"
-
-    @property
-    def has_room(self) -> bool:
-        """Nothing is kept."""
-        return not self._held
-
-    def write(self, number: int, lines: bytes) -> None:
-        """See Sink."""
-        self._held.append((number, lines))
-        if len(self._held) == 1:
-            try:
-                self.pump()
-            except SinkError:
-                return
-
-    def pump(self) -> None:
-        """See Sink; a reader that is only slow is no error."""
-        while self._held:
-            number, lines = self._held[0]
+    def deliver_lines(self, lines: bytes) -> None:
+        """See LineClient."""
+        if lines is not self._lines:
+            self._lines, self._done = lines, 0
+        waited = 0.0
+        while self._done < len(self._lines):
             # The descriptor is shared with whoever started us: it is not made non-blocking. A pipe
             # that is ready takes PIPE_BUF bytes without waiting, a file all.
             if not self._is_ready():
-                return
+                waited += _LOOK_SECONDS
+                if self._aborted.is_set() or waited > self._patience:
+                    raise Unavailable(
+                        "standard output takes nothing: whoever reads it is slow, or hangs"
+                    )
+                continue
+            waited = 0.0
             try:
-                piece = memoryview(lines)[self._done : self._done + select.PIPE_BUF]
+                piece = memoryview(self._lines)[self._done : self._done + select.PIPE_BUF]
                 self._done += os.write(self._fd, piece)
             except BlockingIOError:
-                return
+                continue
             except BrokenPipeError as error:
-                self._trouble = "standard output was closed by its reader: start that one again"
-                raise SinkError(self._trouble) from error
+                raise Unavailable(
+                    "standard output was closed by its reader: start that one again"
+                ) from error
             except OSError as error:
-                self._trouble = f"standard output cannot be written to ({error.strerror})"
-                raise SinkError(self._trouble) from error
-            if self._done == len(lines):
-                self._held.popleft()
-                self._done = 0
-                self.acknowledged = number
-                self._trouble = None
-                self._bytes += len(lines)
-                self._lines += lines.count(b"\n")
+                raise Unavailable(
+                    f"standard output cannot be written to ({error.strerror}): see where it leads"
+                ) from error
+        self._lines, self._done = b"", 0
+
+    def deliver(self, batch: Sequence[Outgoing]) -> list[Rejected]:
+        """See Client."""
+        lines = b"".join([one.line + b"\n" for one in batch])
+        # The same batch is the same lines, of which a part may be there.
+        self.deliver_lines(self._lines if lines == self._lines else lines)
+        return []
 
     def _is_ready(self) -> bool:
         poll = select.poll()
         try:
             poll.register(self._fd, select.POLLOUT)
-            return bool(poll.poll(0))
+            return bool(poll.poll(_LOOK_SECONDS * 1000))
         except OSError:
             return True
 
-    def flush(self) -> None:
-        """Nothing is buffered here."""
+    def check(self) -> str:
+        """See Client."""
+        try:
+            os.fstat(self._fd)
+        except OSError as error:
+            raise Unavailable(
+                f"standard output cannot be written to ({error.strerror}): see where it leads"
+            ) from error
+        return "standard output is open"
+
+    def abort(self) -> None:
+        """See Client."""
+        self._aborted.set()
 
     def reopen(self) -> None:
         """There is no other standard output."""
 
     def status(self) -> dict[str, Any]:
-        """See Sink."""
-        return {
-            "kind": "stdout",
-            "lines": self._lines,
-            "bytes": self._bytes,
-            "held": sum(len(lines) for _, lines in list(self._held)) - self._done,
-            "trouble": self._trouble,
-        }
+        """See Client."""
+        return {}
 
     def close(self) -> None:
-        """What is kept is dropped."""
-        self._held.clear()
+        """Nothing to let go of."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from .follow import Mark
-from .position import load, save
+from .position import Keeper, StateFile
 from .rotation import LINGER_SECONDS, Rotating
 from .source import Batch, SourceError
 
@@ -30,7 +30,7 @@ STATE_FILE: Final = "events-position.json"
 
 
 class FileSource:
-    """Follows `path` from where `state`, a directory, says that it was left.
+    """Follows `path` from where `state`, a keeper or a directory, says that it was left.
 
     `threaded`: Suricata writes `eve.N.json` for each of its threads; None finds that out, by the
     plain file not being there. `from_end` leaves out what is there when nothing was read before.
@@ -40,7 +40,7 @@ class FileSource:
     def __init__(
         self,
         path: Path,
-        state: Path,
+        state: Path | Keeper,
         *,
         threaded: bool | None = None,
         from_end: bool = False,
@@ -49,12 +49,12 @@ class FileSource:
         linger_seconds: float = LINGER_SECONDS,
     ) -> None:
         self._path = path
-        self._state = state / STATE_FILE
+        self._state = StateFile(state / STATE_FILE) if isinstance(state, Path) else state
         self._threaded = threaded
         self._notice = notice
         self._poll = poll_seconds
         self._linger = linger_seconds
-        self._saved, why = load(self._state)
+        self._saved, why = self._state.load()
         if why is not None:
             notice(why)
         # A file of a thread that comes later is new, and wanted from its beginning.
@@ -73,6 +73,11 @@ class FileSource:
     def name(self) -> str:
         """The path."""
         return str(self._path)
+
+    @property
+    def rereads(self) -> bool:
+        """See Source."""
+        return True
 
     def read(self, max_bytes: int, timeout: float) -> Batch | None:
         """See Source: each file in turn."""
@@ -111,7 +116,7 @@ class FileSource:
             if found is not None:
                 self._turn = at + 1
                 lines, mark = found
-                return Batch(lines, (files[at], mark))
+                return Batch(lines, (files[at], mark), mark.generation.ids())
         self._remember()
         if trouble is not None:
             raise trouble
@@ -128,7 +133,7 @@ class FileSource:
             self._save()
 
     def _save(self) -> None:
-        save(self._state, {name: one.positions() for name, one in self._files.items()})
+        self._state.save({name: one.positions() for name, one in self._files.items()})
 
     def _discover(self) -> None:
         plain = self._path.name

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ..enrich import MAX_LINE_BYTES
+from ..ids import Places, file_identity
 from .position import HEAD_BYTES, WINDOW_BYTES, Position, Print
 from .source import SourceError
 
@@ -47,6 +48,9 @@ class Generation:
         self._skipping = skipping
         self._partial: list[bytes] = []
         self._partial_bytes = 0
+        # Where the lines begin that were given last.
+        self._begin = offset
+        self._identity: bytes | None = None
         self._head = os.pread(fd, min(HEAD_BYTES, offset), 0)
         # Before the last whole line's end, and before all that was read.
         self._window = os.pread(fd, min(WINDOW_BYTES, offset), max(0, offset - WINDOW_BYTES))
@@ -77,6 +81,13 @@ class Generation:
             self.mtime_ns,
             at.skipping,
         )
+
+    def ids(self) -> Places:
+        """The ids of the lines that were given last."""
+        if self._identity is None:
+            # Behind a whole line, so the first one is whole, too.
+            self._identity = file_identity(self._head)
+        return Places(self._identity, self._begin)
 
     @property
     def _tells(self) -> bool:
@@ -156,7 +167,10 @@ class Generation:
         if cut < len(fresh):
             self._keep(fresh[cut:])
         # A writer that does not append leaves a hole of NULs where the file was emptied under it.
-        return lines.lstrip(b"\0") if lines.startswith(b"\0") else lines
+        if lines.startswith(b"\0"):
+            lines = lines.lstrip(b"\0")
+        self._begin = self.offset - len(lines)
+        return lines
 
     def _keep(self, piece: bytes) -> None:
         if not self._skipping:
@@ -176,6 +190,7 @@ class Generation:
     def rest(self) -> bytes:
         """The last line of a file that nobody writes any more, newline put to it."""
         lines = b"".join(self._partial)
+        self._begin = self.offset
         self.offset += self._partial_bytes
         self._window = self._seen
         self._partial = []

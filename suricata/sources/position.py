@@ -15,7 +15,7 @@ import os
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 HEAD_BYTES: Final = 1024
 WINDOW_BYTES: Final = 256
@@ -106,6 +106,53 @@ def _count(value: object) -> int:
 Positions = dict[str, list[Position]]
 
 
+class Keeper(Protocol):
+    """Keeps positions across restarts."""
+
+    def load(self) -> tuple[Positions, str | None]:
+        """The kept positions, none at a first start; and a sentence if they cannot be used."""
+        ...
+
+    def save(self, positions: Positions) -> None:
+        """Replace them; durable when it returns, or with the transaction around. Raises OSError."""
+        ...
+
+
+class StateFile:
+    """Keeps positions in one small file at `path`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def load(self) -> tuple[Positions, str | None]:
+        """See Keeper."""
+        return load(self._path)
+
+    def save(self, positions: Positions) -> None:
+        """See Keeper."""
+        save(self._path, positions)
+
+
+def parse(text: bytes | str) -> Positions:
+    """The positions of `emit`. Raises ValueError, whatever is wrong with `text`."""
+    try:
+        value = json.loads(text)
+        if value["version"] != _VERSION:
+            raise ValueError(f"version {value['version']!r}")
+        return {
+            str(name): [Position.from_json(one) for one in positions]
+            for name, positions in value["files"].items()
+        }
+    except (KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+
+def emit(positions: Positions) -> str:
+    """The positions as one JSON text."""
+    files = {name: [one.as_json() for one in many] for name, many in positions.items()}
+    return json.dumps({"version": _VERSION, "files": files})
+
+
 def load(path: Path) -> tuple[Positions, str | None]:
     """The saved positions, and a sentence if there is a file that cannot be used.
 
@@ -118,27 +165,17 @@ def load(path: Path) -> tuple[Positions, str | None]:
     except OSError as error:
         return {}, f"{path} cannot be read ({error.strerror}): EVE is read from its beginning"
     try:
-        value = json.loads(text)
-        if value["version"] != _VERSION:
-            raise ValueError(f"version {value['version']!r}")
-        return {
-            str(name): [Position.from_json(one) for one in positions]
-            for name, positions in value["files"].items()
-        }, None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+        return parse(text), None
+    except ValueError as error:
         return {}, f"{path} is damaged ({error}): EVE is read from its beginning"
 
 
 def save(path: Path, positions: Positions) -> None:
     """Replace the saved positions; durable when it returns. Raises OSError."""
-    value = {
-        "version": _VERSION,
-        "files": {name: [one.as_json() for one in many] for name, many in positions.items()},
-    }
     temporary = path.with_name(path.name + ".new")
     fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
-        data = json.dumps(value).encode()
+        data = emit(positions).encode()
         # A short write on a full disk must not replace what is whole.
         if os.write(fd, data) != len(data):
             raise OSError(28, os.strerror(28), str(temporary))

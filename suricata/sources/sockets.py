@@ -121,6 +121,11 @@ class UnixStreamSource:
         """The socket's path."""
         return str(self._place.path)
 
+    @property
+    def rereads(self) -> bool:
+        """See Source: what was received cannot be asked for again."""
+        return False
+
     def read(self, max_bytes: int, timeout: float) -> Batch | None:
         """See Source."""
         if self._listening is None:
@@ -232,6 +237,11 @@ class UnixDgramSource:
     def name(self) -> str:
         """The socket's path."""
         return str(self._place.path)
+
+    @property
+    def rereads(self) -> bool:
+        """See Source: what was received cannot be asked for again."""
+        return False
 
     def read(self, max_bytes: int, timeout: float) -> Batch | None:
         """See Source; a cut datagram is counted and left out."""

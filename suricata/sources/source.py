@@ -5,16 +5,22 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
+from ..ids import Ids
+
 
 class SourceError(Exception):
     """A source gives nothing just now; the text is one sentence with the remedy. Tried again."""
 
 
 class Batch(NamedTuple):
-    """Whole lines, each with its newline, and the token by which they are committed."""
+    """Whole lines, each with its newline, the token by which they are committed, and their ids.
+
+    Without `ids` they are numbered by whoever reads them: what comes again has another id then.
+    """
 
     lines: bytes
     token: object
+    ids: Ids | None = None
 
 
 class Source(Protocol):
@@ -26,6 +32,11 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """What an operator calls it."""
+        ...
+
+    @property
+    def rereads(self) -> bool:
+        """Whether what was read and not committed comes again after a crash."""
         ...
 
     def read(self, max_bytes: int, timeout: float) -> Batch | None:

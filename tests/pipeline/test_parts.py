@@ -12,6 +12,7 @@ from pipeline.config import Config, parse_live
 from pipeline.config_check import Whole
 from suricata.external import External
 from suricata.sources.file import FileSource
+from suricata.sources.position import StateFile
 from suricata.sources.sockets import UnixDgramSource, UnixStreamSource
 from suricata.supervisor import Supervisor
 
@@ -88,11 +89,6 @@ def test_events_come_from_where_they_are_told(text: str, kind: type, name: str) 
     config, whole = parsed("state: {directory: /s}\n" + text)
     suricata = parts._suricata(config, whole, LOG)
     assert isinstance(suricata, External if "external" in text else Supervisor)
-    source = parts._source(config, whole, suricata, LOG)
+    source = parts._source(config, whole, suricata, StateFile(Path("/s/absent")), LOG)
     assert isinstance(source, kind)
     assert source.name.startswith(name)
-
-
-def test_sinks_are_those_that_are_named() -> None:
-    _, whole = parsed("sinks: [{file: /l/a.json}, {stdout: true}]\n")
-    assert [sink.name for sink in parts._sinks(whole.sinks)] == ["/l/a.json", "stdout"]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reassembly.store import MemoryStore
 from suricata import fast
 from suricata.enrich import Enricher
+from suricata.ids import Places
 
 from .samples import SEED, lines, record, store
 from .test_enrich import EVENT, TRUE, change
@@ -29,8 +30,8 @@ class Watched(Enricher):
         self.taken = 0
         correct = self._fast.correct
 
-        def watched(line: bytes, event: object) -> bytes | None:
-            written = correct(line, event) if fast else None
+        def watched(line: bytes, event: object, id_: bytes | None) -> bytes | None:
+            written = correct(line, event, id_) if fast else None
             self.taken += written is not None
             return written
 
@@ -40,14 +41,15 @@ class Watched(Enricher):
 
 
 def both(data: list[bytes], known: MemoryStore = STORE) -> Watched:
-    """Feed `data` on both ways; they must agree in all that they tell."""
-    quick, general = Watched(known), Watched(known, fast=False)
+    """Feed `data` on both ways, with ids and without; they must agree in all that they tell."""
     text = b"".join(line + b"\n" for line in data)
-    out = [enricher.feed(text) + enricher.flush() for enricher in (quick, general)]
-    assert out[0].splitlines() == out[1].splitlines()
-    assert quick.stats() == general.stats()
-    assert quick.alerts.rows() == general.alerts.rows()
-    assert quick.warnings() == general.warnings()
+    for ids in (Places(b"f", 0), None):
+        quick, general = Watched(known), Watched(known, fast=False)
+        out = [enricher.feed(text, ids=ids) + enricher.flush() for enricher in (quick, general)]
+        assert out[0].splitlines() == out[1].splitlines()
+        assert quick.stats() == general.stats()
+        assert quick.alerts.rows() == general.alerts.rows()
+        assert quick.warnings() == general.warnings()
     return quick
 
 

@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from reassembly.store import MemoryStore
+from suricata.delivery.positions import FILE
 from suricata.enrich import Enricher
+from suricata.ids import Places, file_identity
 from suricata.relay import Relay
-from suricata.sinks.file import FileSink
+from suricata.sinks.file import FileClient
 from suricata.sources import SourceError
 from suricata.sources.file import FileSource
 from suricata.sources.position import load
 
+from .delivery.parts import Limit, outbound, until, way
 from .samples import SEED, lines, record, store
 
 ROOT = Path(__file__).parents[2]
@@ -39,19 +44,10 @@ EVENTS = b"\n".join(ALL) + b"\n"
 HTTP = next(line for line in ALL if b'"event_type":"http"' in line and b":40000," in line)
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
-
-
-def relay(
-    place: Path, flows: MemoryStore, *, wait: int = 0, **more: Any
-) -> tuple[Relay, FileSource, FileSink]:
-    source, sink = FileSource(place / "eve.json", place), FileSink(place / "out.json")
+def relay(place: Path, flows: MemoryStore, *, wait: int = 0, **more: Any) -> Relay:
+    source = FileSource(place / "eve.json", place)
     enricher = Enricher(flows, community_id_seed=SEED, wait_events=wait, wait_seconds=30)
-    return Relay(source, enricher, [sink], **more), source, sink
+    return Relay(source, enricher, outbound(place), **more)
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -68,12 +64,13 @@ def arrived(path: Path) -> int:
 
 def test_events_are_corrected_and_their_place_is_committed(tmp_path: Path) -> None:
     (tmp_path / "eve.json").write_bytes(EVENTS)
-    carrier, _, _ = relay(tmp_path, store())
+    carrier = relay(tmp_path, store())
     carrier.start()
     until(lambda: arrived(tmp_path / "out.json") == len(ALL))
     assert carrier.stop()
     enricher = Enricher(store(), community_id_seed=SEED, wait_events=0)
-    assert (tmp_path / "out.json").read_bytes() == enricher.feed(EVENTS)
+    ids = Places(file_identity(EVENTS), 0)
+    assert (tmp_path / "out.json").read_bytes() == enricher.feed(EVENTS, ids=ids)
     positions, _ = load(tmp_path / "events-position.json")
     assert [one.offset for one in positions["eve.json"]] == [len(EVENTS)]
     status = carrier.status()
@@ -89,7 +86,7 @@ def test_stats_are_handed_over(tmp_path: Path, forward: bool) -> None:
     # One that only looks like it: an event that tells of such a text.
     quoting = b'{"event_type":"x","inner":{"event_type":"stats"}}\n'
     (tmp_path / "eve.json").write_bytes(STATS + quoting + STATS)
-    carrier, _, _ = relay(tmp_path, store(), on_stats=seen.append, forward_stats=forward)
+    carrier = relay(tmp_path, store(), on_stats=seen.append, forward_stats=forward)
     carrier.start()
     assert carrier.stop()
     assert [event["stats"]["uptime"] for event in seen] == [1, 1]
@@ -101,7 +98,7 @@ def test_an_event_that_waits_is_not_committed_and_not_lost(tmp_path: Path) -> No
     flows = MemoryStore()
     other = STATS.replace(b"stats", b"other")
     (tmp_path / "eve.json").write_bytes(other * 3 + HTTP + b"\n" + other * 3)
-    carrier, _, _ = relay(tmp_path, flows, wait=100, commit_seconds=0.01, read_bytes=100)
+    carrier = relay(tmp_path, flows, wait=100, commit_seconds=0.01, read_bytes=100)
     carrier.start()
     until(lambda: arrived(tmp_path / "out.json") == 6)
     until(lambda: carrier.status()["in_flight_batches"] > 0 and carrier.status()["commits"] > 0)
@@ -118,27 +115,30 @@ def test_an_event_that_waits_is_not_committed_and_not_lost(tmp_path: Path) -> No
 def test_a_stop_gives_out_what_waits_and_repeats_nothing(tmp_path: Path) -> None:
     (tmp_path / "eve.json").write_bytes(HTTP + b"\n")
     for _ in range(2):
-        carrier, _, _ = relay(tmp_path, MemoryStore(), wait=100)
+        carrier = relay(tmp_path, MemoryStore(), wait=100)
         carrier.start()
         assert carrier.stop(0.2)
     events = read(tmp_path / "out.json")
     assert [event["peeltap"]["confidence"] for event in events] == ["none"]
 
 
-def test_a_sink_in_trouble_stops_the_reading_and_is_told_once(tmp_path: Path) -> None:
+def test_a_sink_whose_backlog_is_full_stops_the_reading_and_is_told_once(tmp_path: Path) -> None:
     said: list[str] = []
     place = tmp_path / "gone"
-    source, sink = FileSource(tmp_path / "eve.json", tmp_path), FileSink(place / "out")
-    enricher = Enricher(store(), community_id_seed=SEED, wait_events=0)
+    sink = way("out", FileClient(place / "out"), backlog=Limit(50_000))
     carrier = Relay(
-        source, enricher, [sink], read_bytes=1000, say=lambda _, text: said.append(text)
+        FileSource(tmp_path / "eve.json", tmp_path),
+        Enricher(store(), community_id_seed=SEED, wait_events=0),
+        outbound(tmp_path, sink, say=lambda _, text: said.append(text)),
+        read_bytes=1000,
     )
     (tmp_path / "eve.json").write_bytes(EVENTS)
     carrier.start()
     until(lambda: carrier.status()["state"] == "blocked")
     status = carrier.status()
     assert status["backlog_bytes"] > 0
-    assert status["sinks"][str(place / "out")]["held"] < 100_000
+    assert 50_000 <= status["sinks"]["out"]["backlog"] < 100_000
+    assert "cannot be written to" in status["sinks"]["out"]["trouble"]
     place.mkdir()
     until(lambda: arrived(place / "out") == len(ALL))
     assert carrier.stop()
@@ -149,7 +149,7 @@ def test_a_sink_in_trouble_stops_the_reading_and_is_told_once(tmp_path: Path) ->
 
 def test_a_rotated_sink_is_reopened(tmp_path: Path) -> None:
     (tmp_path / "eve.json").write_bytes(EVENTS)
-    carrier, _, _ = relay(tmp_path, store())
+    carrier = relay(tmp_path, store())
     carrier.start()
     until(lambda: arrived(tmp_path / "out.json") == len(ALL))
     (tmp_path / "out.json").rename(tmp_path / "out.json.1")
@@ -165,7 +165,8 @@ def test_a_rotated_sink_is_reopened(tmp_path: Path) -> None:
 def test_what_is_rotated_away_while_a_sink_takes_nothing_is_held(tmp_path: Path) -> None:
     eve, place = tmp_path / "eve.json", tmp_path / "gone"
     enricher = Enricher(store(), community_id_seed=SEED, wait_events=0)
-    carrier = Relay(FileSource(eve, tmp_path), enricher, [FileSink(place / "out")])
+    sink = way("out", FileClient(place / "out"), backlog=Limit(1000))
+    carrier = Relay(FileSource(eve, tmp_path), enricher, outbound(tmp_path, sink))
     for number in range(4):
         # Of a file that is deleted nobody has read anything but the first.
         eve.unlink(missing_ok=True)
@@ -186,6 +187,7 @@ class Broken:
     """A source that fails in each way in turn, then gives a line."""
 
     name = "broken"
+    rereads = True
 
     def __init__(self) -> None:
         self._turn = 0
@@ -215,7 +217,7 @@ def test_no_fault_ends_the_thread(tmp_path: Path) -> None:
     carrier = Relay(
         Broken(),
         Enricher(store()),
-        [FileSink(tmp_path / "out.json")],
+        outbound(tmp_path),
         say=lambda _, text: said.append(text),
     )
     carrier.start()
@@ -235,10 +237,19 @@ def test_a_correction_that_fails_loses_no_event(tmp_path: Path) -> None:
             raise RuntimeError("unforeseen")
 
     (tmp_path / "eve.json").write_bytes(EVENTS)
-    carrier, _, _ = relay(tmp_path, Failing(), say=lambda *_: None)
+    carrier = relay(tmp_path, Failing(), say=lambda *_: None)
     carrier.start()
     assert carrier.stop()
     assert len(read(tmp_path / "out.json")) == len(ALL)
+
+
+def saved(place: Path) -> bool:
+    """Whether a service that may still run has kept its places."""
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{place / FILE}?mode=ro", uri=True)) as file:
+            return bool(file.execute("SELECT 1 FROM source").fetchone())
+    except sqlite3.OperationalError:
+        return False
 
 
 CHILD = """
@@ -247,12 +258,19 @@ from pathlib import Path
 from reassembly.store import MemoryStore
 from suricata.enrich import Enricher
 from suricata.relay import Relay
-from suricata.sinks.file import FileSink
+from suricata.delivery.outbound import Outbound, Way
+from suricata.delivery.positions import FILE, DeliveryState
+from suricata.delivery.positions import FILE
+from suricata.sinks.file import FileClient
 from suricata.sources.file import FileSource
 place = Path(sys.argv[1])
-source = FileSource(place / "eve.json", place, notice=lambda text: print(text, flush=True))
-relay = Relay(source, Enricher(MemoryStore(), wait_events=0), [FileSink(place / "out.json")],
-              read_bytes=20_000, commit_seconds=0.02)
+say = lambda *text: print(*text, flush=True)
+state = DeliveryState(place / FILE)
+source = FileSource(place / "eve.json", state, notice=say)
+out = Outbound([Way("out", FileClient(place / "out.json"))], place, state, say=say,
+               flush_seconds=0.02)
+relay = Relay(source, Enricher(MemoryStore(), wait_events=0), out, read_bytes=20_000,
+              commit_seconds=0.02)
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
 relay.run(stop)
@@ -264,7 +282,10 @@ def test_killed_at_any_moment_amid_rotations_it_loses_nothing(tmp_path: Path, ki
     """20 rotations in a burst of a writer whose writes split lines; the relay killed 8 times."""
     rng = random.Random(kind)
     path = tmp_path / "eve.json"
-    event = b'{"timestamp":"2026-01-01T00:00:00.%06d+0000","event_type":"x","n":%d}\n'
+    event = (
+        b'{"timestamp":"2026-01-01T00:00:00.%06d+0000","event_type":"x","src_ip":"192.0.2.1",'
+        b'"proto":"UDP","n":%d}\n'
+    )
     total = 30_000
     done = threading.Event()
 
@@ -308,7 +329,7 @@ def test_killed_at_any_moment_amid_rotations_it_loses_nothing(tmp_path: Path, ki
         child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE)
         if kills == 0:
             # What was there before the first start is history; after that all counts.
-            until((tmp_path / "events-position.json").exists)
+            until(lambda: saved(tmp_path))
             thread.start()
         until(
             lambda size=before: (  # type: ignore[misc]
@@ -329,8 +350,11 @@ def test_killed_at_any_moment_amid_rotations_it_loses_nothing(tmp_path: Path, ki
         assert (ended.stdout, ended.stderr) == (b"", b"")
     out = out_path.read_bytes()
     assert out.endswith(b"\n")
-    numbers = Counter(int(n) for n in re.findall(rb'"n":(\d+)\}\n', out))
+    found = re.findall(rb'"n":(\d+),"peeltap":\{"confidence":"none","id":"(.*?)"\}\}\n', out)
+    numbers = Counter(int(n) for n, _ in found)
     assert len(numbers) == total
+    # Each has one id, however often it came, and out of whichever copy.
+    assert len(set(found)) == len({id_ for _, id_ in found}) == total
     # Each kill repeats at most what was on its way then.
     assert max(numbers.values()) <= 1 + kills
     assert sum(numbers.values()) - total < total

@@ -1,0 +1,161 @@
+"""What becomes of an event on its way to one sink: routed, sampled, gathered, shaped. Sans-IO.
+
+line ──> event ──> route ──> aggregate ──> shape ──> Pending
+                     │no         │ waits      │ none, or it fails
+                     └ done      └ the block  └ done / a dead letter
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+import orjson
+
+from ..ids import of_content
+from ..sinks.client import Outgoing
+from .aggregate import Aggregate, Window
+from .dead_letters import Letter
+from .outstanding import Cell
+from .route import Route
+
+Event = dict[str, Any]
+
+Shape = Callable[[Event], "bytes | None"]
+"""From a corrected EVE event, which it must not change, to the line that the sink gets: one JSON
+object without a newline; None: nothing."""
+
+_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
+
+
+@dataclass(slots=True)
+class Pending:
+    """An event on its way, and the block that it holds back."""
+
+    outgoing: Outgoing
+    cell: Cell
+
+
+class Treatment:
+    """One sink's; without `shape` lines stay as they are."""
+
+    def __init__(
+        self,
+        *,
+        route: Route | None = None,
+        aggregate_seconds: float | None = None,
+        shape: Shape | None = None,
+    ) -> None:
+        self._route = route or Route()
+        self._aggregate: Aggregate[tuple[bytes, Cell]] | None = (
+            None if aggregate_seconds is None else Aggregate(aggregate_seconds)
+        )
+        self._shape = shape
+        self.left_out = 0
+        self.letters: list[Letter] = []
+
+    def take(self, lines: Iterable[bytes], cell: Cell, now: float) -> Iterator[Pending]:
+        """What goes out of `lines`, without newlines, of the block of `cell`."""
+        for line in lines:
+            event = _parse(line)
+            if event is None:
+                self.letters.append(Letter(of_content(line), "not a JSON object", line))
+                continue
+            try:
+                goes = self._goes(event, line, cell, now)
+            except Exception as error:  # a fault of ours costs the one event its way
+                self._fault(line, error)
+                continue
+            if goes:
+                yield from self.shaped(event, line, cell)
+        if self._aggregate is not None:
+            yield from self.ended(now)
+
+    def _goes(self, event: Event, line: bytes, cell: Cell, now: float) -> bool:
+        """Whether it goes out by itself, now."""
+        if not self._route.takes(event):
+            self.left_out += 1
+            return False
+        if self._aggregate is None:
+            return True
+        opened = self._aggregate.add(event, (line, cell), now)
+        cell.waiting += opened is True
+        return opened is None
+
+    def _fault(self, line: bytes, error: Exception) -> None:
+        self.letters.append(Letter(of_content(line), f"a fault: {type(error).__name__}", line))
+
+    def ended(self, now: float) -> Iterator[Pending]:
+        """What was gathered for long enough."""
+        if self._aggregate is not None:
+            yield from self._windows(self._aggregate.ended(now))
+
+    def flush(self) -> Iterator[Pending]:
+        """All that was gathered: the service stops."""
+        if self._aggregate is not None:
+            yield from self._windows(self._aggregate.flush())
+
+    def _windows(self, windows: list[Window[tuple[bytes, Cell]]]) -> Iterator[Pending]:
+        for window in windows:
+            line, cell = window.tag
+            event = window.merged()
+            cell.waiting -= 1
+            try:
+                text = line if window.count == 1 else orjson.dumps(event)
+            except TypeError as error:  # what only a lenient parser reads
+                self._fault(line, error)
+                continue
+            yield from self.shaped(event, text, cell)
+
+    def shaped(self, event: Event, line: bytes, cell: Cell) -> Iterator[Pending]:
+        """`event` in the sink's shape; `line` is its text."""
+        id_ = _id(event, line)
+        if self._shape is None:
+            cell.waiting += 1
+            yield Pending(Outgoing(id_, line, event), cell)
+            return
+        try:
+            text = self._shape(event)
+        except Exception as error:  # a fault of the shape's costs the one event its way
+            self.letters.append(Letter(id_, f"its shape failed: {type(error).__name__}", line))
+            return
+        if text is None:
+            self.left_out += 1
+            return
+        cell.waiting += 1
+        yield Pending(Outgoing(id_, text, event), cell)
+
+    @property
+    def next_end(self) -> float | None:
+        """When something gathered has to go out."""
+        return None if self._aggregate is None else self._aggregate.next_end
+
+    def status(self) -> dict[str, int]:
+        """Counters."""
+        aggregate = self._aggregate
+        return {
+            "left_out": self.left_out,
+            "merged": 0 if aggregate is None else aggregate.merged,
+            "gathering": 0 if aggregate is None else len(aggregate),
+        }
+
+
+def _parse(line: bytes) -> Event | None:
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        # The Enricher lets pass what only a lenient parser reads.
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+    return event if type(event) is dict else None
+
+
+def _id(event: Event, line: bytes) -> str:
+    peeltap = event.get("peeltap")
+    id_ = peeltap.get("id") if type(peeltap) is dict else None
+    return id_ if type(id_) is str and _ID.fullmatch(id_) else of_content(line)
