@@ -117,14 +117,7 @@ def sinks(asked: Namespace) -> int:
     if asked.json:
         print_json({"sinks": [one.as_dict() for one in outcomes]}, sys.stdout)
     else:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-
-        table = Table(box=None, show_header=False, pad_edge=False)
-        for row in work.rows(outcomes):
-            table.add_row(*(Text(cell) for cell in row))
-        Console().print(table)
+        sys.stdout.write("".join(f"{line}\n" for line in work.lines(outcomes)))
     return 0 if all(one.acknowledged for one in outcomes) else 1
 
 

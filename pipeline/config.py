@@ -30,6 +30,8 @@ LIVE_SECTIONS = (
     "workers",
     "events",
     "sinks",
+    "enrichment",
+    "sessions",
     "state",
     "control",
     "metrics",

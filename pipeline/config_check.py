@@ -18,6 +18,7 @@ from pipeline.marked_yaml import Path
 from pipeline.service_settings import ServiceSections
 from reassembly.rules import hint, problems
 from reassembly.settings import EngineSettings
+from suricata.enrichment.settings import EnrichmentSettings, SessionSettings
 from suricata.event_settings import EventSettings, FileSettings, SinkSettings
 from suricata.settings import SuricataSettings
 from tap.settings import TapSettings
@@ -45,6 +46,12 @@ class Whole(ServiceSections, EngineSettings):
         default=[SinkSettings(file=FileSettings(path=FilePath("/var/log/peeltap/events.json")))],
         min_length=1,
         description="where the corrected events go",
+    )
+    enrichment: EnrichmentSettings = Field(
+        default_factory=EnrichmentSettings, description="what is added to events"
+    )
+    sessions: SessionSettings | None = Field(
+        default=None, description="how connections of one attacker become one story"
     )
 
     def engine(self) -> dict[str, Any]:

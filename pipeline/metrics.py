@@ -141,8 +141,11 @@ _GAUGES: Final = frozenset(
         "age_seconds",
         "backlog",
         "before",
+        "disk_bytes",
         "files",
+        "gathering",
         "held",
+        "memory_bytes",
         "queued_bytes",
         "recent",
         "ring_bytes",
@@ -217,6 +220,7 @@ def _events(events: Status) -> Iterator[Metric]:
     yield _counter("events_commits", "Places in the source kept", events.get("commits"))
     yield _counter("events_failures", "Faults of the relay's own", events.get("failures"))
     yield from _numbers("events_source", "Source of events", events.get("source"))
+    yield from _numbers("events_spool", "What not every sink has", events.get("spool"))
     families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
     for sink, told in _part(events, "sinks").items():
         for name, value in sorted(told.items() if isinstance(told, Mapping) else ()):

@@ -39,10 +39,14 @@ from reassembly.live_store import LiveStore
 from reassembly.store import StoreError
 from suricata import stats
 from suricata.enrich import Enricher
+from suricata.enrichment import EnrichmentError
+from suricata.enrichment.settings import Named
+from suricata.enrichment.stage import open_stage
 from suricata.external import External
 from suricata.messages import SupervisorEvent
 from suricata.process import SuricataError
-from suricata.relay import Relay
+from suricata.relay import Relay, Stage
+from suricata.session_store import SessionStoreError
 from suricata.sources import Source, SourceError
 from suricata.sources.file import FileSource
 from suricata.sources.position import Keeper
@@ -54,7 +58,16 @@ FLOWS_FILE: Final = "flows.sqlite"
 TABLE_FILE: Final = "connections.db"
 SURICATA_DIRECTORY: Final = "suricata"
 
-FAILURES: Final = (TapError, StoreError, SuricataError, SourceError, FilterError, OSError)
+FAILURES: Final = (
+    TapError,
+    StoreError,
+    SuricataError,
+    SourceError,
+    FilterError,
+    EnrichmentError,
+    SessionStoreError,
+    OSError,
+)
 """What keeps the service from starting, each with one sentence."""
 
 
@@ -174,6 +187,7 @@ def open_parts(
         say, state = _say(log, "events"), open_state(whole.state.directory)
         undo.callback(state.close)
         source = _source(config, whole, suricata, state, log)
+        stage = _stage(whole, say)
         relay = Relay(
             source,
             Enricher(
@@ -185,6 +199,7 @@ def open_parts(
             open_outbound(
                 whole.sinks, whole.state.directory, state, rereads=source.rereads, say=say
             ),
+            stage=stage,
             on_stats=lambda event: suricata_stats.update(stats.fold(event)),
             forward_stats=whole.events.forward_stats,
             say=say,
@@ -296,6 +311,17 @@ def _source(
         threaded=events.threaded,
         from_end=events.start == "end",
         notice=lambda text: say(logging.WARNING, text),
+    )
+
+
+def _stage(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
+    named: list[Named] = []
+    if whole.enrichment.topology is not None:
+        from pipeline import places, topology_file
+
+        named = places.segments(topology_file.load(whole.enrichment.topology).settings)
+    return open_stage(
+        whole.enrichment, whole.sessions, whole.state.directory, segments=named, say=say
     )
 
 

@@ -90,19 +90,15 @@ def canary() -> tuple[dict[str, Any], str]:
 def _line(sink: SinkSettings, event: dict[str, Any]) -> bytes:
     shape = shape_of(sink)
     shaped = None if shape is None else shape(event)
-    one = shaped[0] if isinstance(shaped, list) and shaped else shaped
     # A shape that has no place for it lets it go as it is.
-    return orjson.dumps(one or event)
+    return orjson.dumps(event) if shaped is None else shaped
 
 
-def rows(outcomes: Sequence[Outcome]) -> list[tuple[str, str, str, str]]:
-    """A table: sink, kind, whether it was acknowledged, and what was found."""
+def lines(outcomes: Sequence[Outcome]) -> list[str]:
+    """For a person: each sink, whether it acknowledged, and what was found."""
     return [
-        (
-            one.name,
-            one.kind,
-            f"acknowledged in {one.seconds * 1000:,.0f} ms" if one.acknowledged else "FAILED",
-            one.found,
-        )
+        f"{one.name} ({one.kind}): "
+        + (f"acknowledged in {one.seconds * 1000:,.0f} ms" if one.acknowledged else "FAILED")
+        + f"; {one.found}"
         for one in outcomes
     ]

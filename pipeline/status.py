@@ -151,7 +151,18 @@ def event_rows(status: Status) -> list[Row]:
         backlog = events.get("backlog_bytes")
         unread = f"{_n(backlog)} bytes not read yet" if backlog else ""
         rows.append((f"{events['lag_seconds']:.1f} s", "behind", unread))
+    for name, sink in (events.get("sinks") or {}).items():
+        for key, about in _OF_A_SINK:
+            if sink.get(key):
+                rows.append((_n(sink[key]), key, f"{about} {name}"))
     return rows
+
+
+_OF_A_SINK: Final = (
+    ("backlog", "bytes, for"),
+    ("dropped", "since they were too many for"),
+    ("rejected", "by"),
+)
 
 
 def warnings(status: Status) -> list[str]:
@@ -167,7 +178,7 @@ def warnings(status: Status) -> list[str]:
     if suricata.get("state") in ("backoff", "failed") and suricata.get("last_error"):
         found.append(f"Suricata: {suricata['last_error']}")
     events = status.get("events") or {}
-    for part in (events, *(events.get("sinks") or {}).values()):
+    for part in (events, events.get("spool") or {}, *(events.get("sinks") or {}).values()):
         if part.get("trouble"):
             found.append(f"events: {part['trouble']}")
     for name in ("store", "checkpoint"):

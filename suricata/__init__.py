@@ -26,17 +26,23 @@ community_id  the hash of a 5-tuple
 summary       alerts added up for a table
 flows         what is asked of flow records and their store, which are handed in
 
+shapes        the forms in which events are delivered: ECS, OCSF, CIM
+enrichment    what is added to corrected events, and who is left out
+sessions      connections of one attacker as one story; session_store keeps them
+
 event_settings  the `events:` and `sinks:` sections of the configuration
 sources       where a live service's events come from: followed files, sockets
-sinks         where they go, and how far they got
-relay         source to sinks in one thread; commits what has arrived
+relay         source to spool in one thread; commits what has arrived
+ids           what each event is called, however often it comes
 ledger        which batches have arrived; sans-IO
+delivery      the spool, and a thread for each sink; how far they got
+sinks         what each kind of sink speaks, and when it has acknowledged
 notices       sentences for the log, not too often
 
 process or supervisor ──> eve.json ──> streams ──> enrich ──> corrected EVE, and a summary
                                         │
                                     flow records
 
-sources ──> relay ──> sinks
+sources ──> relay ──> delivery ──> sinks
               └─ enrich
 """

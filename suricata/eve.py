@@ -378,6 +378,9 @@ def peeltap_object(event: Event, match: Match, seed: int) -> Event:
     """The `peeltap` member of a matched event: what was there before, and where it came from."""
     record = match.record
     observed: Event
+    # Whoever shapes the event for a SIEM must not guess which end attacked. An ICMP error has a
+    # direction of its own.
+    direction: Event = {"direction": "to_client" if match.reversed else "to_server"}
     if match.by == "true":
         ends = record.observed
         source, target = (ends.src_ip, ends.src_port), (ends.dest_ip, ends.dest_port)
@@ -404,8 +407,10 @@ def peeltap_object(event: Event, match: Match, seed: int) -> Event:
         observed = {
             key: event[key] for key in ("src_ip", "dest_ip", "community_id") if key in event
         }
+        direction = {}
     return {
         "observed": observed,
+        **direction,
         "flow": record.id,
         "codec": record.codecs,
         "verdict": record.verdict,

@@ -1,6 +1,6 @@
 """Carries events from a source through the Enricher to the spool, and commits what arrived.
 
-    source ──lines──> Enricher ──> annotate ──blocks──> spool ──> a thread for each sink
+    source ──lines──> Enricher ──> stage ────blocks──> spool ──> a thread for each sink
        ^                  │ waits                         │ safe in all sinks, or on disk
        └──── commit ──── ledger <─────────────────────────┘
 
@@ -53,15 +53,19 @@ _STAMP_BYTES: Final = len("2026-01-01T00:00:00.000000+0000")
 _log = logging.getLogger("peeltap.events")
 
 
-class Annotator(Protocol):
+class Stage(Protocol):
     """Adds to corrected events what is known beyond their connection. The relay's thread calls."""
 
-    def annotate(self, event: dict[str, Any]) -> dict[str, Any] | None:
-        """The event as it goes on, changed or not; None: it goes nowhere. Must not wait."""
+    def start(self) -> None:
+        """Begin whatever threads it has."""
         ...
 
-    def tick(self, now: float) -> list[dict[str, Any]]:
-        """Events of its own that are due (`now`: seconds that never run backwards)."""
+    def process(self, lines: bytes, now: float) -> bytes:
+        """Whole lines as they go on; `now`: seconds that never run backwards. Must not wait."""
+        ...
+
+    def tick(self, now: float) -> bytes:
+        """Time has passed: events of its own that are due, whole lines."""
         ...
 
     def status(self) -> dict[str, Any]:
@@ -77,7 +81,7 @@ class Relay:
     """One thread from `source` to `outbound`, which has one for each sink.
 
     `on_stats` is called in that thread with each of Suricata's `stats` events, which go to the
-    sinks only with `forward_stats`. `annotate` sees every event, at the price of parsing it once
+    sinks only with `forward_stats`. `stage` sees every event, at the price of parsing it once
     more. `say` takes a level of `logging` and a sentence.
     """
 
@@ -87,7 +91,7 @@ class Relay:
         enricher: Enricher,
         outbound: Outbound,
         *,
-        annotate: Annotator | None = None,
+        stage: Stage | None = None,
         on_stats: Callable[[dict[str, Any]], None] | None = None,
         forward_stats: bool = False,
         say: Callable[[int, str], None] = _log.log,
@@ -97,7 +101,7 @@ class Relay:
         self._source = source
         self._enricher = enricher
         self._outbound = outbound
-        self._annotate = annotate
+        self._stage = stage
         self._numbering = Numbering()
         self._on_stats = on_stats
         self._forward_stats = forward_stats
@@ -162,6 +166,8 @@ class Relay:
     def run(self, stop: threading.Event) -> None:
         """Carry events until `stop` is set, then drain, commit and close. Raises nothing."""
         self._outbound.start()
+        if self._stage is not None:
+            self._guarded(self._stage.start)
         while not stop.is_set():
             self._guarded(lambda: self._step(stop, _IDLE_SECONDS))
         self._guarded(lambda: self._drain(stop))
@@ -171,8 +177,8 @@ class Relay:
     def close(self) -> None:
         """Let go of everything; by itself only where nothing was started."""
         closes = [self._source.close, self._outbound.close]
-        if self._annotate is not None:
-            closes.append(self._annotate.close)
+        if self._stage is not None:
+            closes.append(self._stage.close)
         for close in closes:
             self._guarded(close)
 
@@ -274,29 +280,20 @@ class Relay:
             return b"".join(out)
 
     def _write(self, lines: bytes, now: float) -> None:
-        if self._annotate is not None:
-            lines = self._annotated(self._annotate, lines, now)
+        if self._stage is not None:
+            lines = self._staged(self._stage, lines, now)
         if lines:
             self._block = self._outbound.put(lines, now)
         self._ledger.left(self._enricher.oldest_waiting, self._block)
 
-    def _annotated(self, annotator: Annotator, lines: bytes, now: float) -> bytes:
-        out = []
-        for line in _split(lines):
-            try:
-                event = annotator.annotate(orjson.loads(line))
-                if event is not None:
-                    out.append(orjson.dumps(event, None, orjson.OPT_APPEND_NEWLINE))
-            except Exception as error:
-                # As it is rather than not at all.
-                self._failures += 1
-                self._notices.say(
-                    "fault", f"enrichment: {type(error).__name__}: {error}", logging.ERROR
-                )
-                out.append(line)
-        for event in annotator.tick(now):
-            out.append(orjson.dumps(event, None, orjson.OPT_APPEND_NEWLINE))
-        return b"".join(out)
+    def _staged(self, stage: Stage, lines: bytes, now: float) -> bytes:
+        try:
+            return stage.process(lines, now) + stage.tick(now) if lines else stage.tick(now)
+        except Exception as error:
+            # As they are rather than not at all.
+            self._failures += 1
+            self._notices.say("stage", f"events: {type(error).__name__}: {error}", logging.ERROR)
+            return lines
 
     def _commit(self, now: float, *, at_once: bool = False) -> None:
         if now < self._commit_at and not at_once:
@@ -367,7 +364,7 @@ class Relay:
             "enricher": self._enricher.stats(),
             "source": source,
             "spool": self._outbound.spool.state(),
-            "annotator": {} if self._annotate is None else self._annotate.status(),
+            "stage": {} if self._stage is None else self._stage.status(),
             "sinks": self._outbound.status(),
         }
 

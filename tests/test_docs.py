@@ -26,6 +26,15 @@ from reassembly.layout import BINARY_KINDS, NUMBER_ROLES, TEXT_KINDS
 from reassembly.presets import LAYOUT_PRESETS
 from reassembly.rules import BUILTIN_CODECS, SSLPROXY
 from reassembly.settings import Codec, EngineSettings, Gateway, Limits
+from suricata.event_settings import (
+    BacklogSettings,
+    BatchSettings,
+    EventSettings,
+    FileSettings,
+    RotateSettings,
+    SinkSettings,
+    WhenSettings,
+)
 from suricata.settings import EveType, SuricataSettings
 from tap.settings import TapSettings
 from tests.pipeline.samples import REPORT
@@ -87,7 +96,7 @@ def test_json_in_the_documentation_is_json(text: str) -> None:
     json.loads(text)
 
 
-@pytest.mark.parametrize("name", ["replay", "enrich", "run", "status", "demo"])
+@pytest.mark.parametrize("name", ["replay", "enrich", "run", "status", "sinks", "demo"])
 def test_commands_in_help_are_right(name: str) -> None:
     _, _, text = cli._COMMANDS[name]
     for line in re.findall(r"^  .*\bpeeltap .*$", text, re.MULTILINE):
@@ -252,6 +261,24 @@ def test_what_the_service_tells_is_in_the_documentation() -> None:
         assert (family.name, "") in told or any(
             rest and family.name.startswith(name) for name, rest in told
         ), family.name
+
+
+def test_every_key_of_a_sink_is_in_the_documentation() -> None:
+    text = section(page("events.md"), "Sinks")
+    told = table_keys(text)
+    for model in (SinkSettings, WhenSettings, FileSettings):
+        assert names(model) <= told, model
+    for model in (BatchSettings, BacklogSettings, RotateSettings):
+        for name, field in model.model_fields.items():
+            assert f"`{name}`" in text, name
+            if field.default is not None and name != "full":
+                shown = str(field.default).lower()
+                assert f"`{name}` (`{shown}`)" in text, name
+    assert names(EventSettings) <= table_keys(page("events.md"))
+    for action in cli._parser("sinks")._actions:
+        longest = max(action.option_strings, key=len, default=None)
+        if longest not in (None, "--help"):
+            assert f"{longest}" in text, longest
 
 
 def test_every_option_and_topic_of_the_doctor_is_in_the_documentation() -> None:

@@ -11,13 +11,13 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any, Final, Generic, TypeVar
 
-from .route import attacker_end, decoy_end
+from ..shapes.ends import ends
 
 MAX_WINDOWS: Final = 10_000
 
 T = TypeVar("T")
 
-_Key = tuple[str, str, int, object, object]
+_Key = tuple[str | None, str | None, int | None, object, object]
 
 
 @dataclass(slots=True)
@@ -62,9 +62,10 @@ class Aggregate(Generic[T]):
         if type(signature) is not int:
             return None
         generator = alert.get("gid")
+        roles = ends(event)
         key: _Key = (
-            attacker_end(event)[0],
-            *decoy_end(event),
+            roles.attacker.ip,
+            *roles.decoy,
             generator if type(generator) is int else 1,
             signature,
         )

@@ -101,7 +101,9 @@ class Outbound:
             notice=lambda text: say(logging.WARNING, text),
             **spool,
         )
-        self._saved = state.sinks()
+        # Before anything is put: a crash must not make new again what is new now.
+        self._saved = self.spool.acked()
+        state.save_sinks(self._saved)
         self._deliveries = [
             Delivery(
                 one.name,

@@ -13,6 +13,7 @@ from fnmatch import translate
 from typing import Any, Final
 
 from ..event_settings import WhenSettings
+from ..shapes.ends import ends
 
 Event = dict[str, Any]
 
@@ -48,7 +49,7 @@ def _rule(when: WhenSettings) -> Callable[[Event], bool]:
     severity = when.severity
 
     def holds(event: Event) -> bool:
-        if types is not None and event.get("event_type") not in types:
+        if types is not None and _text(event.get("event_type")) not in types:
             return False
         if severity is not None or signatures is not None:
             alert = event.get(_ALERT)
@@ -74,38 +75,12 @@ def _globs(patterns: Sequence[str]) -> Callable[[str], bool]:
 
 def decoy_names(event: Event) -> list[str]:
     """What the attacked decoy is called: its address, and the name that enrichment gave it."""
-    names = [decoy_end(event)[0]]
+    names = [ends(event).decoy.ip or ""]
     peeltap = event.get("peeltap")
     decoy = peeltap.get("decoy") if type(peeltap) is dict else None
     if type(decoy) is dict and type(decoy.get("name")) is str:
         names.append(decoy["name"])
     return names
-
-
-def attacker_end(event: Event) -> tuple[str, int]:
-    """Address and port of the end that attacks; see `_ends`."""
-    return _ends(event)[0]
-
-
-def decoy_end(event: Event) -> tuple[str, int]:
-    """Address and port of the end that is attacked."""
-    return _ends(event)[1]
-
-
-def _ends(event: Event) -> tuple[tuple[str, int], tuple[str, int]]:
-    """Client and server of the flow, as it tells its own orientation; else as the packet went."""
-    flow = event.get("flow")
-    if type(flow) is dict and "src_ip" in flow and "dest_ip" in flow:
-        return _end(flow, "src"), _end(flow, "dest")
-    source, target = _end(event, "src"), _end(event, "dest")
-    if event.get("direction") == "to_client":
-        return target, source
-    return source, target
-
-
-def _end(holder: Event, side: str) -> tuple[str, int]:
-    port = holder.get(f"{side}_port")
-    return _text(holder.get(f"{side}_ip")), port if type(port) is int else 0
 
 
 def _flow_number(event: Event) -> int:

@@ -124,11 +124,12 @@ class Spool:
             name: _Place(limit, places.get(name, self.last))
             for name, limit in limits.items()
         }
-        if newest is not None:
-            for place in self._places.values():
-                # What lies between was never forgotten in the source: it comes again.
-                early = max(place.acked, self._disk_first - 1)
-                place.acked = place.delivered = place.taken = place.held = early
+        # What lies between a sink's place and the disk was never forgotten in the source: it comes
+        # again.
+        begins = self.last if newest is None else self._disk_first - 1
+        for place in self._places.values():
+            early = max(place.acked, begins)
+            place.acked = place.delivered = place.taken = place.held = early
         self.forget({name: place.acked for name, place in self._places.items()})
 
     # The relay's thread.
@@ -310,28 +311,28 @@ class Spool:
         """
         place = self._places[name]
         until = time.monotonic() + timeout
-        with self._changed:
-            while place.taken >= self.last and not self._closed:
-                rest = until - time.monotonic()
-                if rest <= 0 or not self._changed.wait(rest):
-                    break
-            blocks, size, number = [], 0, place.taken + 1
-            while size < max_bytes and (found := self._memory.get(number)) is not None:
-                blocks.append(found[0])
-                size += len(found[0].lines)
-                number += 1
-            if blocks:
-                return self._taken(place, blocks)
-            if place.taken >= self._disk_last:
-                return Taken([])
-            first, last = place.taken + 1, self._disk_last
-        block = self._read(place, first, last)
-        with self._changed:
-            # Meanwhile it may have been moved on.
-            if block is None:
+        while True:
+            with self._changed:
+                while place.taken >= self.last and not self._closed:
+                    rest = until - time.monotonic()
+                    if rest <= 0 or not self._changed.wait(rest):
+                        break
+                blocks, size, number = [], 0, place.taken + 1
+                while size < max_bytes and (found := self._memory.get(number)) is not None:
+                    blocks.append(found[0])
+                    size += len(found[0].lines)
+                    number += 1
+                if blocks:
+                    return self._taken(place, blocks)
+                if place.taken >= self._disk_last:
+                    return Taken([])
+                first, last = place.taken + 1, self._disk_last
+            block = self._read(place, first, last)
+            with self._changed:
+                if block is not None:
+                    return self._taken(place, [block])
+                # It is gone, by the disk's fault or since this sink was moved on meanwhile.
                 place.taken = max(place.taken, min(last, self._first - 1))
-                return Taken([])
-            return self._taken(place, [block])
 
     def _read(self, place: _Place, first: int, last: int) -> Block | None:
         for segment in self._segments.all:

@@ -24,8 +24,9 @@ from .route import Route
 
 Event = dict[str, Any]
 
-Shape = Callable[[Event], "Event | list[Event] | None"]
-"""From a corrected EVE event, which it must not change, to what the sink gets; None: nothing."""
+Shape = Callable[[Event], "bytes | None"]
+"""From a corrected EVE event, which it must not change, to the line that the sink gets: one JSON
+object without a newline; None: nothing."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
@@ -63,17 +64,29 @@ class Treatment:
             if event is None:
                 self.letters.append(Letter(of_content(line), "not a JSON object", line))
                 continue
-            if not self._route.takes(event):
-                self.left_out += 1
+            try:
+                goes = self._goes(event, line, cell, now)
+            except Exception as error:  # a fault of ours costs the one event its way
+                self._fault(line, error)
                 continue
-            if self._aggregate is not None:
-                opened = self._aggregate.add(event, (line, cell), now)
-                if opened is not None:
-                    cell.waiting += opened
-                    continue
-            yield from self.shaped(event, line, cell)
+            if goes:
+                yield from self.shaped(event, line, cell)
         if self._aggregate is not None:
             yield from self.ended(now)
+
+    def _goes(self, event: Event, line: bytes, cell: Cell, now: float) -> bool:
+        """Whether it goes out by itself, now."""
+        if not self._route.takes(event):
+            self.left_out += 1
+            return False
+        if self._aggregate is None:
+            return True
+        opened = self._aggregate.add(event, (line, cell), now)
+        cell.waiting += opened is True
+        return opened is None
+
+    def _fault(self, line: bytes, error: Exception) -> None:
+        self.letters.append(Letter(of_content(line), f"a fault: {type(error).__name__}", line))
 
     def ended(self, now: float) -> Iterator[Pending]:
         """What was gathered for long enough."""
@@ -90,7 +103,12 @@ class Treatment:
             line, cell = window.tag
             event = window.merged()
             cell.waiting -= 1
-            yield from self.shaped(event, line if window.count == 1 else orjson.dumps(event), cell)
+            try:
+                text = line if window.count == 1 else orjson.dumps(event)
+            except TypeError as error:  # what only a lenient parser reads
+                self._fault(line, error)
+                continue
+            yield from self.shaped(event, text, cell)
 
     def shaped(self, event: Event, line: bytes, cell: Cell) -> Iterator[Pending]:
         """`event` in the sink's shape; `line` is its text."""
@@ -100,16 +118,15 @@ class Treatment:
             yield Pending(Outgoing(id_, line, event), cell)
             return
         try:
-            shaped = self._shape(event)
-            several = shaped if isinstance(shaped, list) else [] if shaped is None else [shaped]
-            texts = [orjson.dumps(one) for one in several]
+            text = self._shape(event)
         except Exception as error:  # a fault of the shape's costs the one event its way
             self.letters.append(Letter(id_, f"its shape failed: {type(error).__name__}", line))
             return
-        self.left_out += not texts
-        for number, text in enumerate(texts):
-            cell.waiting += 1
-            yield Pending(Outgoing(f"{id_}.{number}" if number else id_, text, event), cell)
+        if text is None:
+            self.left_out += 1
+            return
+        cell.waiting += 1
+        yield Pending(Outgoing(id_, text, event), cell)
 
     @property
     def next_end(self) -> float | None:

@@ -73,8 +73,17 @@ REPORT: dict[str, Any] = {
             "oddities": {},
         },
         "source": {"kind": "file", "path": "eve.json", "files": 1, "backlog": 120, "gaps": 0},
+        "spool": {"on_disk": True, "disk_bytes": 4096, "memory_bytes": 0, "trouble": None},
         "sinks": {
-            "/var/log/peeltap/events.json": {"kind": "file", "lines": 7, "held": 0, "trouble": None}
+            "/var/log/peeltap/events.json": {
+                "kind": "file",
+                "lines": 7,
+                "held": 0,
+                "backlog": 2048,
+                "dropped": 3,
+                "rejected": 1,
+                "trouble": None,
+            }
         },
     },
     "store": {"records": 4, "recent": 4, "overflowed": 0, "trouble": None},

@@ -23,7 +23,11 @@ MISSING_GATEWAYS = (
 )
 ROOT_KEYS = (
     "gateways, codecs, mode, midstream, other, superframes, limits, capture, workers, state, "
-    "control, metrics, log, run_as, tap, suricata, events, sinks"
+    "control, metrics, log, run_as, tap, suricata, events, sinks, enrichment, sessions"
+)
+ONE_KIND = (
+    "name one kind for each sink: file, stdout, syslog, elasticsearch, splunk, kafka, redis, "
+    "webhook; as file: PATH"
 )
 MISSING_CAPTURE = (
     "p.yaml:1: capture: missing; name the interface that carries the proxied legs: "
@@ -389,9 +393,13 @@ LIVE_MISTAKES = {
     "sinks of no kind and of two": (
         LIVE + "sinks:\n  - {}\n  - {file: x, stdout: true}\n",
         [
-            "p.yaml:7: sinks[0]: name one kind for each sink: file: PATH, or stdout: true",
-            "p.yaml:8: sinks[1]: name one kind for each sink: file: PATH, or stdout: true",
+            f"p.yaml:7: sinks[0]: {ONE_KIND}",
+            f"p.yaml:8: sinks[1]: {ONE_KIND}",
         ],
+    ),
+    "two sinks of one name": (
+        LIVE + "sinks:\n  - {file: x}\n  - {stdout: true, name: a}\n  - {file: x}\n",
+        ["p.yaml:9: sinks[2]: x is the name of another sink, too; give each a name: of its own"],
     ),
     "no sinks at all": (
         LIVE + "sinks: []\n",
@@ -453,7 +461,7 @@ def test_the_least_live_file_has_the_documented_defaults() -> None:
     assert whole.capture is not None
     assert whole.capture.interface == "br1"
     assert (whole.tap.device, whole.workers) == ("vtap0", 1)
-    assert [sink.file for sink in whole.sinks] == [Path("/var/log/peeltap/events.json")]
+    assert [sink.label for sink in whole.sinks] == ["/var/log/peeltap/events.json"]
 
 
 def test_work_on_files_does_not_look_at_live_sections() -> None:
@@ -476,7 +484,7 @@ def test_relative_names_are_relative_to_the_file(tmp_path: Path) -> None:
     )
     config, whole = load_live(path)
     assert config.suricata.rules == [tmp_path / "my.rules"]
-    assert [sink.file for sink in whole.sinks] == [tmp_path / "out/events.json"]
+    assert [sink.label for sink in whole.sinks] == [str(tmp_path / "out/events.json")]
     assert whole.state.directory == tmp_path / "state"
     assert whole.control.socket == tmp_path / "control.sock"
     assert whole.events.file == tmp_path / "eve.json"

@@ -36,7 +36,7 @@ def test_paths_are_taken_as_relative_to_a_directory() -> None:
     whole = check({"gateways": [LEG], "sinks": [{"file": "a"}, {"file": "/b"}, {"stdout": True}]})
     assert isinstance(whole, Whole)
     moved = beside(whole, Path("/etc"))
-    assert [sink.file for sink in moved.sinks] == [Path("/etc/a"), Path("/b"), None]
+    assert [sink.label for sink in moved.sinks] == ["/etc/a", "/b", "stdout"]
     assert moved.state == whole.state
 
 

@@ -40,6 +40,9 @@ def test_the_page_tells_all() -> None:
         "5  flow",
         "0.4 s  behind     120 bytes not read yet",
         "1  waiting    for their flow record",
+        "2,048  backlog    bytes, for /var/log/peeltap/events.json",
+        "3  dropped    since they were too many for /var/log",
+        "1  rejected   by /var/log/peeltap/events.json",
     ):
         assert words in text, (words, text)
     assert "To be looked at" not in text

@@ -142,6 +142,7 @@ def test_restored_events_stay_and_tell_what_was_observed() -> None:
     leg = ("172.16.23.2", 9000, "172.16.23.1", 40000)
     assert after.pop("peeltap") == {
         "observed": dict(zip(TRUE, leg, strict=True)) | {"community_id": community_id(*leg, SEED)},
+        "direction": "to_client",
         "flow": "0000000000000000",
         "codec": ["proxy-v2"],
         "verdict": "stripped",

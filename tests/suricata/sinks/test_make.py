@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 from suricata.event_settings import COMMON, SinkSettings
+from suricata.sinks.file import FileClient
 from suricata.sinks.make import make_client
+from suricata.sinks.rotate import rotated
 
 SINKS: dict[str, dict[str, Any]] = {
     "file": {"path": "/nonexistent/events.json"},
@@ -56,3 +58,28 @@ def test_libraries_are_imported_for_their_kinds_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_file_is_turned_over_as_its_settings_say(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    settings = SinkSettings.model_validate(
+        {"file": {"path": str(path), "rotate": {"mb": 1, "compress": False}}}
+    )
+    client = make_client(settings)
+    assert isinstance(client, FileClient)
+    for _ in range(2):
+        client.deliver_lines(b"x" * (1 << 20) + b"\n")
+    assert len(rotated(path)) == 1
+    client.close()
+
+
+def test_a_canary_leaves_a_running_services_file_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    path.write_bytes(b"x" * (1 << 20) + b"half")
+    settings = SinkSettings.model_validate({"file": {"path": str(path), "rotate": {"mb": 1}}})
+    client = make_client(settings, canary=True)
+    assert isinstance(client, FileClient)
+    client.deliver_lines(b"canary\n")
+    client.close()
+    assert path.read_bytes().endswith(b"halfcanary\n")
+    assert rotated(path) == []
