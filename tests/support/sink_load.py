@@ -55,7 +55,7 @@ def drive(
     *,
     size: int = 5000,
     before: Callable[[int], object] | None = None,
-    seconds: float = 120,
+    seconds: float = 240,
 ) -> Told:
     """Deliver all in batches of `size`, each until it is done; `before` is called with each one's
     number, once."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.support.http_siem import papers
 from tests.support.programs import Program, free_port, redis_server, until
 from tests.support.sink_load import drive, many
 
-pytestmark = pytest.mark.tool("redis-server")
+pytestmark = pytest.mark.tool("redis-server", "redis-cli")
 PASSWORD = "correct-horse-battery"
 
 
@@ -47,16 +47,14 @@ def entries(port: int, stream: str = "peeltap") -> list[tuple[str, bytes]]:
 
 
 def idents(port: int) -> Counter[str]:
-    """How often each id is in the stream; many of them, put together at the other side."""
-    script = """
-    local found = {}
-    for _, entry in ipairs(redis.call('XRANGE', 'peeltap', '-', '+')) do
-      found[#found + 1] = entry[2][2]
-    end
-    return table.concat(found, ' ')
-    """
-    told: Any = redis.Redis("127.0.0.1", port).eval(script, 0)
-    return Counter(told.decode().split())
+    """How often each id is in the stream; redis-cli is quicker than Python with very many."""
+    command = ["redis-cli", "-p", str(port), "XRANGE", "peeltap", "-", "+"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    lines = done.stdout.splitlines()
+    # Of each entry: its own id, and names and values of its two fields.
+    assert set(lines[1::5]) == {"id"}
+    assert set(lines[3::5]) == {"event"}
+    return Counter(lines[2::5])
 
 
 @pytest.mark.usefixtures("server")
@@ -210,8 +208,8 @@ def test_a_stop_ends_a_batch_that_waits(server: Program, port: int) -> None:
 
 
 @pytest.mark.parametrize("once", [0, 3600], ids=["as they come", "once"])
-def test_a_hundred_thousand_while_it_is_killed_stopped_and_full(
-    tmp_path: Path, server: Program, port: int, once: int
+def test_a_hundred_thousand_while_it_is_killed_and_stopped(
+    server: Program, port: int, once: int
 ) -> None:
     events = many(100_000 if once else 10_000)
     gone = free_port()
@@ -224,7 +222,6 @@ def test_a_hundred_thousand_while_it_is_killed_stopped_and_full(
             server.pause()
             threading.Timer(0.1, server.go_on).start()
 
-    assert shutil.which("redis-server")
     with pytest.raises(Unavailable, match="see whether it runs"):
         client(gone).deliver(events[:1])
     told = drive(client(port, once_seconds=once), events, before=before)
@@ -235,7 +232,6 @@ def test_a_hundred_thousand_while_it_is_killed_stopped_and_full(
     if once:
         assert max(found.values()) == 1
     assert told.rejected == {}
-    assert (tmp_path / "redis.log").exists()
 
 
 def _up(port: int) -> bool:

@@ -169,6 +169,16 @@ def test_a_receiver_that_answers_garbage_to_tls_is_told(listening: socket.socket
     thread.join()
 
 
+def test_a_name_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for scheme in ("tcp", "udp"):
+        with pytest.raises(Unavailable, match="its name is not known; see the address"):
+            link(f"{scheme}://siem.example:601").send([b"one"])
+
+
 def test_a_stream_of_this_machine_has_a_message_a_line(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(str(tmp_path / "log"))
