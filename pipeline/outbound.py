@@ -17,7 +17,7 @@ from suricata.delivery.positions import FILE, DeliveryState
 from suricata.delivery.treatment import Shape
 from suricata.event_settings import SinkSettings
 from suricata.sinks.client import Client
-from suricata.sinks.make import make_client
+from suricata.sinks.make import make_client, preload
 from suricata.sources.file import STATE_FILE
 
 Say = Callable[[int, str], None]
@@ -47,6 +47,13 @@ def _client(sink: SinkSettings, say: Say) -> Client:
     except ValueError as error:
         # Of files and libraries only the making shows whether they can be used.
         raise UsageError(f"sinks: {sink.label}: {error}") from None
+
+
+def preload_sinks(sinks: Sequence[SinkSettings]) -> None:
+    """Import what these sinks need, before privileges are given up."""
+    for sink in sinks:
+        preload(sink)
+        shape_of(sink)
 
 
 def shape_of(sink: SinkSettings) -> Shape | None:

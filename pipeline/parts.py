@@ -29,7 +29,7 @@ from pipeline.datapath import Datapath, Way
 from pipeline.live_stats import Remembered
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
-from pipeline.outbound import open_outbound, open_state
+from pipeline.outbound import open_outbound, open_state, preload_sinks
 from pipeline.outlet import Kind, Opened, Outlet
 from pipeline.service_settings import Capture
 from reassembly.capture_filter import FilterError, Instruction, compile_filter
@@ -138,6 +138,13 @@ def directories(whole: Whole) -> list[Path]:
     files = [sink.file.path for sink in whole.sinks if sink.file is not None]
     wanted = [whole.state.directory, whole.control.socket.parent, *(path.parent for path in files)]
     return list(dict.fromkeys(path.absolute() for path in wanted))
+
+
+def preload(whole: Whole) -> None:
+    """Import what only some configurations need: later our own files may be out of reach."""
+    preload_sinks(whole.sinks)
+    if whole.enrichment.topology is not None:
+        from pipeline import places, topology_file  # noqa: F401
 
 
 def open_outlet(whole: Whole, log: Logger) -> Outlet:

@@ -141,6 +141,7 @@ def run(path: str) -> int:
 def _open_and_give_up(whole: Whole, logs: Logs) -> Outlet:
     """Do what root can do better, then be no more than the service has to be."""
     require()
+    parts.preload(whole)
     user = None if whole.run_as is None else User.find(whole.run_as)
     directories = parts.directories(whole)
     make_directories(directories, user)

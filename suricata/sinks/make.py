@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
 from collections.abc import Callable
+from types import ModuleType
 
 from ..event_settings import SinkSettings
 from .client import Client
+from .file import FileClient
+from .rotate import Rotation
+from .stdout import StdoutClient
 
 _log = logging.getLogger("peeltap.events")
 
@@ -25,9 +30,6 @@ def make_client(
     kind's library is not installed or a certificate cannot be used.
     """
     if settings.file is not None:
-        from .file import FileClient
-        from .rotate import Rotation
-
         rotate, rotation = settings.file.rotate, None
         if rotate is not None and not canary:
             rotation = Rotation(
@@ -39,10 +41,20 @@ def make_client(
             )
         return FileClient(settings.file.path, rotation, mends=not canary)
     if settings.stdout:
-        from .stdout import StdoutClient
-
         return StdoutClient()
     kind = settings.kind
-    module = importlib.import_module(f".{kind}", __package__)
-    made: Client = getattr(module, f"{kind.capitalize()}Client")(getattr(settings, kind))
+    made: Client = getattr(_module(kind), f"{kind.capitalize()}Client")(getattr(settings, kind))
     return made
+
+
+def preload(settings: SinkSettings) -> None:
+    """Import what `make_client` will; what cannot be is told by that."""
+    if settings.file is None and not settings.stdout:
+        _module(settings.kind)
+        if settings.kafka is not None:
+            with contextlib.suppress(ImportError):
+                importlib.import_module("confluent_kafka")
+
+
+def _module(kind: str) -> ModuleType:
+    return importlib.import_module(f".{kind}", __package__)
