@@ -212,14 +212,14 @@ class RedisClient:
         """See Client."""
         self._aborted = True
         client = self._redis
-        pools = []
-        if isinstance(client, redis.Redis):
-            pools = [client.connection_pool]
-        elif client is not None:
-            pools = [node.redis_connection.connection_pool for node in client.get_nodes()]
-        for pool in pools:
-            with contextlib.suppress(RedisError, OSError, AttributeError):
-                pool.disconnect(inuse_connections=True)
+        with contextlib.suppress(RedisError, OSError, AttributeError):
+            if client is None or isinstance(client, redis.Redis):
+                clients = [client]
+            else:
+                clients = [node.redis_connection for node in client.get_nodes()]
+            for one in clients:
+                if one is not None:
+                    one.connection_pool.disconnect(inuse_connections=True)
 
     def reopen(self) -> None:
         """See Client."""

@@ -138,7 +138,7 @@ def test_a_receiver_that_takes_nothing_is_left(listening: socket.socket) -> None
     deadline = time.monotonic() + 60
     while way.connections < 2:
         assert time.monotonic() < deadline
-        with pytest.raises(Unavailable, match=r"not all taken|timed out"):
+        with pytest.raises(Unavailable, match=r"not all taken|Connection timed out"):
             way.send(batch)
     way.close()
 
@@ -153,6 +153,14 @@ def test_what_a_receiver_says_is_not_minded(listening: socket.socket) -> None:
         assert read(peer, 20) == b"3 one3 two3 two3 two"
     assert way.connections == 1
     way.close()
+
+
+def test_a_receiver_that_accepts_and_says_nothing_to_tls_is_told(
+    listening: socket.socket,
+) -> None:
+    way = link(address(listening).replace("tcp", "tls"), timeout_seconds=0.2)
+    with pytest.raises(Unavailable, match="it does not answer; see whether it runs"):
+        way.send([b"one"])
 
 
 def test_a_receiver_that_answers_garbage_to_tls_is_told(listening: socket.socket) -> None:
