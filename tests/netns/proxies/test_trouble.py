@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import signal
 import time
 from pathlib import Path
 
@@ -227,36 +226,6 @@ def test_gateway1_takes_diverted_connections_of_its_own_and_agents_listen_elsewh
     assert said.decode().split()[0] == AGENT
     said = chain.attacker.run(["curl", "-sS", "-m", "10", "http://10.1.0.2/whom"])
     assert said.decode().split()[0] == "10.1.0.7"
-
-
-# --- Killed --------------------------------------------------------------------------------------
-
-
-def test_every_process_is_killed_under_load(chain: Chain, started: Started) -> None:
-    """kill -9, and start again at once: no element left, no port stuck, everything right after."""
-    chain.rules()
-    gateway2, gateway1, agent = chain.start_all()
-    chain.wait_agent(80)
-    held = [chain.hold() for _ in range(3)]
-    wait_until(lambda: elements(chain) == 3, "the connections")
-    load = chain.load(600, at_a_time=30)
-    stop(gateway2, number=signal.SIGKILL)
-    assert elements(chain) >= 3
-    gateway2 = chain.start_gateway(chain.gateway2, chain.gateway2_file())
-    stop(agent, number=signal.SIGKILL)
-    agent = chain.start_agent(chain.agent_file())
-    stop(gateway1, number=signal.SIGKILL)
-    gateway1 = chain.start_gateway(chain.gateway1, chain.gateway1_file())
-    started(gateway2, gateway1, agent)
-    for connection in held:
-        assert connection.ask("/whom") == b"", "the peer is told that it is over"
-    counts = chain.load_result(load)
-    assert counts["wrong"] == 0
-    chain.wait(chain.gateway2, LEG_PORT)
-    chain.wait(chain.gateway1, ENTRY_PORT)
-    chain.wait_agent(80)
-    assert chain.load_result(chain.load(200)) == {"right": 200, "wrong": 0, "failed": 0}
-    wait_until(lambda: elements(chain) == 0, "the elements to go")
 
 
 def tls_refusal(chain: Chain) -> str:
