@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from fixtures.chain import AGENT, ATTACKER, DECOY, ENTRY, ENTRY_PORT, LEG_PORT, Chain, stop
+from fixtures.chain import ATTACKER, DECOY, ENTRY, ENTRY_PORT, Chain, stop
 from fixtures.netns import LabError, wait_until
 from tests.netns.proxies.conftest import Started
 
@@ -94,138 +94,6 @@ def test_the_agent_starts_from_the_last_good_rules(chain: Chain, started: Starte
     started(chain.start_gateway(chain.gateway1, chain.gateway1_file()))
     chain.wait(chain.gateway1, ENTRY_PORT)
     assert chain.whom(4, 40_002) == f"{ATTACKER[4]} 40002"
-
-
-# --- One socket for many -------------------------------------------------------------------------
-
-
-def test_50_000_addresses_and_ports_are_served_by_one_socket(
-    chain: Chain, started: Started
-) -> None:
-    """A set of 50,000 pairs is diverted; who is attacked comes from conntrack."""
-    pairs = [
-        f"198.51.{net}.{host} . {port}"
-        for net in range(100)
-        for host in range(1, 101)
-        for port in (21, 80, 8080, 9200, 27017)
-    ]
-    assert len(pairs) == 50_000
-    script = chain.directory / "divert.nft"
-    script.write_text(
-        "table ip divert {\n  set decoys { type ipv4_addr . inet_service; elements = {\n"
-        + ",\n".join(pairs)
-        + "\n  } }\n  chain to { type nat hook prerouting priority dstnat;\n"
-        "    ip daddr . tcp dport @decoys redirect to :7001\n  }\n}\n"
-    )
-    chain.agent.run(["nft", "-f", script])
-    rule = {
-        "agent": "edge",
-        "listen": ["0.0.0.0:7001"],
-        "accept": "redirect",
-        "destinations": ["198.51.0.0/16:1-65535"],
-        "decoy": "http",
-    }
-    chain.rules(services=(), more=[rule])
-    started(*chain.start_all())
-    chain.wait_agent(7001)
-    try:
-        wanted = [
-            f"198.51.{net}.{net + 1}:{port}" for net in range(0, 100, 5) for port in (21, 9200)
-        ]
-        for at, to in enumerate(wanted):
-            own = 42_000 + at
-            curl = ["curl", "-sS", "-m", "10", "--local-port", str(own), "--interface", ATTACKER[4]]
-            seen = chain.attacker.run([*curl, f"http://{to}/whom"])
-            assert seen.decode().strip() == f"{ATTACKER[4]} {own}"
-        for to in wanted:
-            chain.wait_line("gateway2", destination=to, end="closed")
-        assert len([state for state, _ in chain.agent.sockets() if state == 10]) == 1
-    finally:
-        chain.agent.run(["nft", "delete", "table", "ip", "divert"])
-
-
-def test_tproxy_gives_the_attacked_address(chain: Chain, started: Started) -> None:
-    script = chain.directory / "tproxy.nft"
-    script.write_text(
-        "table ip divert {\n  chain to { type filter hook prerouting priority mangle;\n"
-        "  ip daddr 198.51.0.0/16 meta l4proto tcp tproxy to :7002 meta mark set 1 accept\n  }\n}\n"
-    )
-    chain.agent.run(["nft", "-f", script])
-    chain.agent.run(["ip", "rule", "add", "fwmark", "1", "lookup", "100"])
-    chain.agent.run(["ip", "route", "add", "local", "default", "dev", "lo", "table", "100"])
-    rule = {
-        "agent": "edge",
-        "listen": ["0.0.0.0:7002"],
-        "accept": "tproxy",
-        "destinations": ["198.51.0.0/16:1-65535"],
-        "decoy": "http",
-    }
-    chain.rules(services=(), more=[rule])
-    started(*chain.start_all())
-    chain.wait_agent(7002)
-    try:
-        curl = ["curl", "-sS", "-m", "10", "--local-port", "43001", "--interface", ATTACKER[4]]
-        seen = chain.attacker.run([*curl, "http://198.51.77.88:4711/whom"])
-        assert seen.decode().strip() == f"{ATTACKER[4]} 43001"
-        chain.wait_line("gateway2", destination="198.51.77.88:4711", end="closed")
-    finally:
-        chain.agent.run(["nft", "delete", "table", "ip", "divert"])
-        chain.agent.run(["ip", "rule", "del", "fwmark", "1", "lookup", "100"])
-
-
-def test_ipv6_peers_are_diverted_too(chain: Chain, started: Started) -> None:
-    chain.lab.route(chain.attacker, "2001:db8:198::/64", interface="eth0", via="2001:db8::1")
-    script = chain.directory / "divert6.nft"
-    script.write_text(
-        "table ip6 divert {\n  chain to {\n    type nat hook prerouting priority dstnat;\n"
-        "    ip6 daddr 2001:db8:198::/64 meta l4proto tcp redirect to :7001\n  }\n}\n"
-    )
-    chain.agent.run(["nft", "-f", script])
-    rule = {
-        "agent": "edge",
-        "listen": ["[::]:7001"],
-        "accept": "redirect",
-        "destinations": ["2001:db8:198::/64"],
-        "decoy": "http",
-    }
-    chain.rules(services=(), more=[rule])
-    decoy = {"destination": "2001:db8:198::/64", "decoy": [f"[{DECOY[6]}]:80"]}
-    started(*chain.start_all(gateway2={"more_decoys": [decoy]}))
-    chain.wait_agent(7001)
-    try:
-        curl = ["curl", "-sS", "-m", "10", "--local-port", "43006", "--interface", ATTACKER[6]]
-        seen = chain.attacker.run([*curl, "http://[2001:db8:198::abc]:4711/whom"])
-        assert seen.decode().strip() == f"{ATTACKER[6]} 43006"
-        chain.wait_line("gateway2", destination="[2001:db8:198::abc]:4711", end="closed")
-    finally:
-        chain.agent.run(["nft", "delete", "table", "ip6", "divert"])
-
-
-def test_gateway1_takes_diverted_connections_of_its_own_and_agents_listen_elsewhere(
-    chain: Chain, started: Started
-) -> None:
-    """A rule without agent is gateway1's; one with netns opens its socket there, by setns."""
-    other = chain.lab.namespace("other")
-    chain.lab.connect(
-        (other, "eth0", ["10.1.0.2/24"]), (chain.attacker, "to-other", ["10.1.0.7/24"])
-    )
-    own = {"listen": [f"{ENTRY}:8080"], "destinations": [f"{ENTRY}:8080"]}
-    there = {"agent": "edge", "listen": ["10.1.0.2:80"], "netns": other.path}
-    chain.file(
-        "rules.yaml",
-        {
-            "decoys": {"http": {"gateway2": f"172.16.23.2:{LEG_PORT}"}},
-            "rules": [{**own, "decoy": "http"}, {**there, "decoy": "http"}],
-        },
-    )
-    decoy = {"destination": "0.0.0.0/0", "decoy": [f"{DECOY[4]}:80"]}
-    started(*chain.start_all(gateway2={"more_decoys": [decoy]}))
-    chain.wait(chain.gateway1, 8080)
-    chain.wait(other, 80)
-    said = chain.agent.run(["curl", "-sS", "-m", "10", f"http://{ENTRY}:8080/whom"])
-    assert said.decode().split()[0] == AGENT
-    said = chain.attacker.run(["curl", "-sS", "-m", "10", "http://10.1.0.2/whom"])
-    assert said.decode().split()[0] == "10.1.0.7"
 
 
 def tls_refusal(chain: Chain) -> str:
