@@ -12,16 +12,13 @@ import trustme
 
 from fixtures.chain import ATTACKER, DECOY, ENTRY, ENTRY_PORT, Chain, stop
 from fixtures.netns import LabError, wait_until
-from tests.netns.proxies.conftest import Started
+from tests.netns.proxies.conftest import RESET, Started
 
 pytestmark = [
     pytest.mark.netns,
     pytest.mark.tool("nft", "nginx", "curl"),
     pytest.mark.xdist_group("chain-trouble"),
 ]
-
-RESET = r"reset by peer|Couldn't connect|Empty reply"
-"""curl's words for an RST, by when it came."""
 
 TABLE = ["nft", "-j", "list", "map", "inet", "peeltap_gateway2", "peers4"]
 
