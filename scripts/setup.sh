@@ -68,6 +68,7 @@ needs() {
 		redis-server    redis-server    the tests of the Redis sink
 		rsyslogd        rsyslog         the tests of the syslog sink
 		rsyslog_tls     rsyslog-gnutls  the tests of the syslog sink with TLS
+		nginx_stream    libnginx-mod-stream  the proxies' tests with nginx in their places
 	TABLE
     bench) cat <<-'TABLE' ;;
 		suricata_7      suricata        the comparison with Suricata's own cost
@@ -86,6 +87,8 @@ needs() {
 python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 python_headers() { python3 -c 'import pathlib, sys, sysconfig; sys.exit(not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").is_file())'; }
 pcap_library() { compgen -G '/usr/lib/*/libpcap.so*' >/dev/null || compgen -G '/usr/lib*/libpcap.so*' >/dev/null; }
+# In its own place: nginx of another origin has its modules elsewhere, and takes no other's.
+nginx_stream() { [[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]]; }
 # Only the BSD variant has -U, and only it takes a source port together with IPv6.
 nc_openbsd() { have nc && [[ "$(nc -h 2>&1)" == *OpenBSD* ]]; }
 suricata_7() {
