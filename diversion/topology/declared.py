@@ -52,7 +52,8 @@ def declared(desired: Iterable[Desired], states: Mapping[Key, State] | None = No
 def _kind(link: Link) -> tuple[str, ...]:
     if link.number is None:
         return ()
-    return (f"{'vni' if link.kind == 'vxlan' else 'id'} {link.number}",)
+    word = {"vxlan": "vni", "vrf": "table"}.get(link.kind, "id")
+    return (f"{word} {link.number}",)
 
 
 def _details(wanted: list[Desired], place: str, name: str) -> tuple[str, ...]:

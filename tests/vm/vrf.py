@@ -1,0 +1,95 @@
+"""Two networks with the same addresses: `overlapping.yaml`, with both back ends."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from diversion.setup.steps import Make, Set, Step
+from diversion.setup.things import Address, Link, LinkSetting, PolicyRule, Route, Ruleset, VrfRule
+from fixtures.netns import Namespace
+from tests.vm import stage, talk
+
+MINE, OTHER = "10.0.0.2", "10.9.0.2"
+PORT, SERVICE = 5000, 80
+
+
+def overlapping_nftables() -> dict[str, Any]:
+    """Up, what answers, down; and failures at every kind of step that VRFs brought."""
+    return _overlapping("nftables", disturbed=True)
+
+
+def overlapping_iptables() -> dict[str, Any]:
+    """Up, what answers, down."""
+    return _overlapping("iptables")
+
+
+def _overlapping(backend: str, *, disturbed: bool = False) -> dict[str, Any]:
+    with stage.host([f"{MINE}/24"], [f"{MINE}/24"]) as host:
+        red, blue = host.behind
+        for one in (red, blue):
+            host.lab.route(one, "10.9.0.0/24", interface="eth0", via="10.0.0.1")
+        file = stage.example("overlapping", backend)
+        told: dict[str, Any] = {"up": host.up(file)}
+        told["pings"] = [_pings(one) for one in (red, blue)]
+        told |= _both_ways(host, red, blue)
+        told["down"] = host.down(file)
+        if disturbed:
+            told["disturbed"] = host.disturbed(file, KINDS)
+    return told
+
+
+def _pings(one: Namespace) -> bool:
+    return b"1 packets received" in one.run(["busybox", "ping", "-c1", "-W30", OTHER], ok=(0, 1))
+
+
+def _both_ways(host: stage.Host, red: Namespace, blue: Namespace) -> dict[str, Any]:
+    """Two connections at the same time, with the same 5-tuple where each comes to the host."""
+    there = (OTHER, SERVICE)
+    with (
+        talk.listen(red.entered(), MINE, SERVICE) as in_red,
+        talk.listen(blue.entered(), MINE, SERVICE) as in_blue,
+        talk.joined(in_blue, red.entered(), there, PORT) as one,
+        talk.joined(in_red, blue.entered(), there, PORT) as other,
+    ):
+        pairs = [(*client.getsockname(), *client.getpeername()) for client, _ in (one, other)]
+        said = [
+            talk.exchange(*one, b"from red"),
+            talk.exchange(*other, b"from blue"),
+            talk.exchange(*one, b"red again"),
+        ]
+        peers = [server.getpeername()[0] for _, server in (one, other)]
+        with host.host.entered():
+            tracked = Path("/proc/thread-self/net/nf_conntrack").read_text().splitlines()
+    mine = [line for line in tracked if f" src={MINE} dst={OTHER} sport={PORT} " in line]
+    zones = {zone for line in mine for zone in re.findall(r"zone-orig=(\d+)", line)}
+    return {"pairs": pairs, "said": said, "peers": peers, "tracked": [len(mine), len(zones)]}
+
+
+def _makes(kind: type, name: str = "") -> Any:
+    def is_it(step: Step) -> bool:
+        fits = isinstance(step, Make) and isinstance(step.thing, kind)
+        return fits and (not name or step.thing.kind == name)
+
+    return is_it
+
+
+def _enslaves(step: Step) -> bool:
+    return (
+        isinstance(step, Set)
+        and isinstance(step.setting, LinkSetting)
+        and step.setting.attribute == "master"
+    )
+
+
+KINDS = [
+    _makes(VrfRule),
+    _makes(Link, "vrf"),
+    _makes(Route),
+    _enslaves,
+    _makes(Address),
+    _makes(PolicyRule),
+    _makes(Ruleset),
+]
+SCENARIOS = (overlapping_nftables, overlapping_iptables)
