@@ -312,7 +312,7 @@ def _vrf_rule(thing: VrfRule) -> dict[str, Any]:
 def _remove_vrf_rule(machine: Machine, thing: VrfRule) -> None:
     """Remove it, unless somebody else's VRF lives by it."""
     socket = machine.netlink(thing.namespace)
-    if not any(_kind(message) == "vrf" for message in socket.get_links()):
+    if not any(_kind(message) == "vrf" for message in socket.get_links(kind="vrf")):
         socket.rule("del", **_vrf_rule(thing))
 
 

@@ -10,6 +10,7 @@ every machine has, the processor is emulated.
 
 from __future__ import annotations
 
+import functools
 import json
 import platform
 import shlex
@@ -66,6 +67,7 @@ class MachineError(Exception):
     """The machine did not do its part; the text has the end of its console."""
 
 
+@functools.cache
 def kernel() -> tuple[Path, Path, str] | None:
     """The kernel's image, the root directory of its modules, and its version."""
     for root in PLACES:

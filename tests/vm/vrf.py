@@ -3,16 +3,36 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from diversion.setup.steps import Make, Set, Step
-from diversion.setup.things import Address, Link, LinkSetting, PolicyRule, Route, Ruleset, VrfRule
+from diversion.setup.things import (
+    Address,
+    Link,
+    LinkSetting,
+    PolicyRule,
+    Route,
+    Ruleset,
+    Thing,
+    VrfRule,
+)
 from fixtures.netns import Namespace
+from pipeline import topology_file
 from tests.vm import stage, talk
 
 MINE, OTHER = "10.0.0.2", "10.9.0.2"
 PORT, SERVICE = 5000, 80
+
+THREE = """
+name: three
+firewall: nftables
+vrfs:
+  red: {on: eth0, addresses: [10.0.0.1/24], network: 10.0.0.0/24, mapped: 10.9.0.0/24}
+  blue: {on: eth1, addresses: [10.0.0.1/24], network: 10.0.0.0/24, mapped: 10.9.1.0/24}
+  green: {on: eth2, addresses: [10.0.0.1/24], network: 10.0.0.0/24, mapped: 10.9.2.0/24}
+"""
 
 
 def overlapping_nftables() -> dict[str, Any]:
@@ -40,8 +60,27 @@ def _overlapping(backend: str, *, disturbed: bool = False) -> dict[str, Any]:
     return told
 
 
-def _pings(one: Namespace) -> bool:
-    return b"1 packets received" in one.run(["busybox", "ping", "-c1", "-W30", OTHER], ok=(0, 1))
+def three_networks() -> dict[str, Any]:
+    """Each of three reaches the two others, each under a prefix of its own."""
+    with stage.host(*[[f"{MINE}/24"]] * 3) as host:
+        host.up(topology_file.parse(THREE, "three.yaml"))
+        for one in host.behind:
+            host.lab.route(one, "10.9.0.0/16", interface="eth0", via="10.0.0.1")
+        return {
+            "pings": [
+                _pings(one, f"10.9.{at}.2")
+                for one in host.behind
+                for at, other in enumerate(host.behind)
+                if one is not other
+            ],
+            "itself": _pings(host.behind[0], "10.9.0.2"),
+            "elsewhere": _pings(host.behind[0], "10.9.7.2"),
+        }
+
+
+def _pings(one: Namespace, to: str = OTHER) -> bool:
+    # The one that nobody answers is refused by the host: nothing waits for long.
+    return b"1 packets received" in one.run(["busybox", "ping", "-c1", "-W20", to], ok=(0, 1))
 
 
 def _both_ways(host: stage.Host, red: Namespace, blue: Namespace) -> dict[str, Any]:
@@ -59,7 +98,7 @@ def _both_ways(host: stage.Host, red: Namespace, blue: Namespace) -> dict[str, A
             talk.exchange(*other, b"from blue"),
             talk.exchange(*one, b"red again"),
         ]
-        peers = [server.getpeername()[0] for _, server in (one, other)]
+        peers = [server.getpeername() for _, server in (one, other)]
         with host.host.entered():
             tracked = Path("/proc/thread-self/net/nf_conntrack").read_text().splitlines()
     mine = [line for line in tracked if f" src={MINE} dst={OTHER} sport={PORT} " in line]
@@ -67,12 +106,12 @@ def _both_ways(host: stage.Host, red: Namespace, blue: Namespace) -> dict[str, A
     return {"pairs": pairs, "said": said, "peers": peers, "tracked": [len(mine), len(zones)]}
 
 
-def _makes(kind: type, name: str = "") -> Any:
-    def is_it(step: Step) -> bool:
-        fits = isinstance(step, Make) and isinstance(step.thing, kind)
-        return fits and (not name or step.thing.kind == name)
+def _makes(kind: type[Thing], of: str = "") -> Callable[[Step], bool]:
+    def makes(step: Step) -> bool:
+        thing = step.thing if isinstance(step, Make) else None
+        return isinstance(thing, kind) and (not of or getattr(thing, "kind", "") == of)
 
-    return is_it
+    return makes
 
 
 def _enslaves(step: Step) -> bool:
@@ -92,4 +131,4 @@ KINDS = [
     _makes(PolicyRule),
     _makes(Ruleset),
 ]
-SCENARIOS = (overlapping_nftables, overlapping_iptables)
+SCENARIOS = (overlapping_nftables, overlapping_iptables, three_networks)
