@@ -69,7 +69,7 @@ needs() {
 		setpriv         util-linux      the tests of privileges
 		machine_qemu    qemu-system-x86 the tests in a virtual machine
 		machine_kernel  linux-image-amd64 the tests in a virtual machine
-		busybox         busybox-static  the tests in a virtual machine
+		busybox_static  busybox-static  the tests in a virtual machine
 		modprobe        kmod            the tests in a virtual machine
 	TABLE
     bench) cat <<-'TABLE' ;;
@@ -96,6 +96,7 @@ machine_qemu() { [[ $(uname -m) != x86_64 ]] || have qemu-system-x86_64; }
 machine_kernel() {
     [[ $(uname -m) != x86_64 ]] || compgen -G "$kernel/boot/vmlinuz-*" >/dev/null || own_kernel
 }
+busybox_static() { have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
 # A kernel that this machine could boot itself, with the modules that the tests are about.
 own_kernel() {
     local image

@@ -74,7 +74,7 @@ def plan(
     """
     found = list(_absent_ground(desired, observed)) + list(_in_use(desired, observed, entries))
     if not cut_me_off:
-        found += _cut_off(desired, observed)
+        found += _cut_off(desired, observed, entries)
     work = _Work(observed, entries, seen)
     work.take_back({one.key for one in desired})
     for one in desired:
@@ -291,9 +291,13 @@ def _in_use(
                 yield one.origin, f"{what}; take another network"
 
 
-def _cut_off(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem]:
+def _cut_off(
+    desired: Sequence[Desired], observed: Observed, entries: Mapping[int, Entry]
+) -> Iterator[Problem]:
     """Interfaces that would lose their addresses to a bridge, or to a VRF."""
     vrfs = _vrfs(desired, observed)
+    # What we gave it nobody relies on for reaching this host.
+    ours = {one.step.key for one in entries.values() if isinstance(one.step, Make)}
     for namespace, link in sorted(_ports(desired)):
         setting = LinkSetting(namespace, link, "master")
         wanted = next(one for one in desired if one.key == setting.key)
@@ -302,7 +306,7 @@ def _cut_off(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem
         held = [
             one.address
             for one in observed.addresses(namespace)
-            if one.link == link and not _link_local(one)
+            if one.link == link and not _link_local(one) and one.key not in ours
         ]
         if held and (namespace, link) in vrfs:
             yield (

@@ -35,6 +35,8 @@ MARKS: Final = [pytest.mark.vm, pytest.mark.xdist_group("vm"), pytest.mark.timeo
 UNPACKED = ROOT / ".venv/kernel"
 PLACES = (UNPACKED, Path("/"))
 
+_PROGRAMS = "/usr/bin:/bin:/usr/sbin:/sbin"
+
 # What carries the root file system, by name and by what the virtual bus calls its devices.
 _CARRIERS = ("9p", "9pnet_virtio", "virtio_pci")
 # All that the scenarios need, loaded before they begin: a module brings settings that would look
@@ -84,8 +86,11 @@ def missing() -> str | None:
     if platform.machine() != "x86_64":
         return f"the virtual machine is for x86_64, and this is {platform.machine()}"
     for program in (QEMU, "busybox", "modprobe"):
-        if shutil.which(program, path="/usr/bin:/bin:/usr/sbin:/sbin") is None:
+        if shutil.which(program, path=_PROGRAMS) is None:
             return f"the program {program} is not installed; run make setup"
+    # Alone in the machine's first files it finds no libraries; a loader is named near the front.
+    if b"/ld-linux" in Path(str(shutil.which("busybox", path=_PROGRAMS))).read_bytes()[:4096]:
+        return "the program busybox is not the static one (busybox-static); run make setup"
     if kernel() is None:
         return "there is no stock kernel with its modules for a virtual machine; run make setup"
     return None

@@ -43,6 +43,19 @@ def connect(inside: Inside, to: Ends, port: int = 0) -> socket.socket:
     return opened
 
 
+def refusal(inside: Inside, to: Ends) -> str:
+    """Why a connection from there cannot be; empty if it can."""
+    try:
+        connect(inside, to).close()
+    except OSError as error:
+        return _name(error)
+    return ""
+
+
+def _name(error: OSError) -> str:
+    return errno.errorcode.get(error.errno or 0, str(error))
+
+
 @contextlib.contextmanager
 def joined(
     listener: socket.socket, inside: Inside, to: Ends, port: int = 0
@@ -69,7 +82,7 @@ def asked(listener: socket.socket, inside: Inside, to: Ends) -> dict[str, Any] |
             exchange(client, server, b"decoy")
             return {"peer": server.getpeername()[0], "destination": _destination(server)}
     except OSError as error:
-        return errno.errorcode.get(error.errno or 0, str(error))
+        return _name(error)
 
 
 def _destination(connection: socket.socket) -> str:

@@ -36,8 +36,11 @@ def test_equal_five_tuples_in_both_directions_stay_two_connections(
     # As each client sees its own.
     assert report["pairs"] == [["10.0.0.2", 5000, "10.9.0.2", 80]] * 2
     assert report["said"] == [True, True, True]
-    # As each server sees its client.
-    assert report["peers"] == ["10.9.0.2", "10.9.0.2"]
+    # As each server sees its client: what answers them is alike as well, so one port is changed.
+    [one, other] = report["peers"]
+    assert one == ["10.9.0.2", 5000]
+    assert other[0] == "10.9.0.2"
+    assert other[1] != 5000
     # The kernel tracks two that begin alike, in two zones.
     assert report["tracked"] == [2, 2]
 
@@ -53,3 +56,10 @@ def test_neither_a_failure_nor_a_kill_at_any_kind_of_step_leaves_a_trace(
     told: dict[str, Any],
 ) -> None:
     assert of(told, "nftables")["disturbed"] == {"failed at": 7, "trace": []}
+
+
+def test_three_networks_reach_one_another_and_nothing_else(told: dict[str, Any]) -> None:
+    report = told["three_networks"]
+    assert isinstance(report, dict), report
+    assert report["pings"] == [True] * 6
+    assert report["its own"] == report["nobody's"] == "EHOSTUNREACH"

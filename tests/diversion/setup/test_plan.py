@@ -252,7 +252,7 @@ class TestNetworksThatOverlap:
     def test_an_interface_that_somebody_took_out_goes_back_in(self) -> None:
         observed = self.observed(self.red, self.blue, self.mine)
         journal = [Make(self.red), Make(self.blue), Set(self.into, "red", ""), Make(self.mine)]
-        found = planned(self.wanted(), observed, journal, cut_me_off=True)
+        found = planned(self.wanted(), observed, journal)
         assert steps(found) == [Remove(self.mine), Set(self.into, "red", ""), Make(self.mine)]
         # The address was ours: nothing is given back for it when all goes.
         assert [action.cancels for action in found.actions] == [4, None, None]
