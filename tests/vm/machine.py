@@ -10,6 +10,7 @@ every machine has, the processor is emulated.
 
 from __future__ import annotations
 
+import compileall
 import functools
 import json
 import platform
@@ -34,6 +35,11 @@ MARKS: Final = [pytest.mark.vm, pytest.mark.xdist_group("vm"), pytest.mark.timeo
 # The kernel that `scripts/setup.sh` unpacked, or else one that this machine could itself boot.
 UNPACKED = ROOT / ".venv/kernel"
 PLACES = (UNPACKED, Path("/"))
+
+_PACKAGES = (
+    *("pipeline", "reassembly", "suricata", "tap", "diversion"),
+    *("fixtures", "tests/support", "tests/vm"),
+)
 
 _PROGRAMS = "/usr/bin:/bin:/usr/sbin:/sbin"
 
@@ -104,6 +110,9 @@ def boot(directory: Path, seconds: float = SECONDS) -> list[dict[str, Any]]:
     found = kernel()
     if found is None:
         raise MachineError(missing())
+    # Nothing can be written in there, and compiling is slow.
+    for package in _PACKAGES:
+        compileall.compile_dir(ROOT / package, quiet=2)
     image, root, version = found
     initramfs, console, told = (directory / name for name in ("initramfs", "console", "told"))
     _write_initramfs(initramfs, root, version)

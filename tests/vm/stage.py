@@ -16,8 +16,6 @@ from pipeline.topology_file import TopologyFile
 from tests.support import setup_inside
 from tests.support.plumbing import ROOT, with_backend
 
-STATE = Path("/run/state")
-
 
 def example(name: str, backend: str) -> TopologyFile:
     """A file of fixtures/topologies with the firewall's back end named."""
@@ -33,16 +31,21 @@ class Host:
     host: Namespace
     behind: list[Namespace]
 
+    @property
+    def state(self) -> Path:
+        """Where the journals are."""
+        return self.lab.directory / "state"
+
     def up(self, file: TopologyFile) -> dict[str, Any]:
         """Bring it up."""
         with self.host.entered():
-            told = setup_inside.up(file, STATE)
+            told = setup_inside.up(file, self.state)
         return {"planned as done": told["planned"] == told["done"], "state": told["state"]}
 
     def down(self, file: TopologyFile) -> dict[str, Any]:
         """Bring it up again, which does nothing, and down; what differs from before."""
         with self.host.entered():
-            return setup_inside.down(file, STATE)
+            return setup_inside.down(file, self.state)
 
     @contextmanager
     def within(self, name: str) -> Iterator[None]:
@@ -55,10 +58,10 @@ class Host:
     ) -> dict[str, Any]:
         """Fail at the first step of each kind in turn, then be killed at that of the last one."""
         with self.host.entered():
-            steps = [one.step for one in setup.planned(file, STATE).actions]
+            steps = [one.step for one in setup.planned(file, self.state).actions]
             chosen = [next(at for at, step in enumerate(steps) if kind(step)) for kind in kinds]
-            failed = setup_inside.failures(file, STATE, chosen)
-            killed = setup_inside.kills(file, STATE, chosen[-1:])
+            failed = setup_inside.failures(file, self.state, chosen)
+            killed = setup_inside.kills(file, self.state, chosen[-1:])
         return {"failed at": len(set(chosen)), "trace": failed["trace"] + killed["trace"]}
 
 
