@@ -175,3 +175,20 @@ def test_agents_with_certificates(chain: Chain, started: Started) -> None:
         chain.whom(4, 44_300)
     assert "mismatch" in chain.wait_line("agent", end="tls_refused")["why"]
     stop(agent)
+    # gateway1's own certificate is no better than an agent's.
+    agent = chain.start_agent(chain.agent_file(tls=good))
+    started(agent)
+    for own, why, tls in (
+        (44_400, "unable to get local issuer", papers.issue("gateway1", ca=trustme.CA())),
+        (44_401, "expired", papers.issue("gateway1", expired=True)),
+    ):
+        stop(gateway1)
+        file = chain.gateway1_file(tls=tls, agents={"edge": {}})
+        gateway1 = chain.start_gateway(chain.gateway1, file)
+        started(gateway1)
+        chain.wait(chain.gateway1, ENTRY_PORT)
+        chain.wait_agent(80)
+        chain.forget("agent")
+        with pytest.raises(LabError, match=RESET):
+            chain.whom(4, own)
+        assert why in chain.wait_line("agent", end="tls_refused")["why"]
