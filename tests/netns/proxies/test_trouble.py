@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import datetime
 import json
+import resource
+import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -91,6 +94,55 @@ def test_the_agent_starts_from_the_last_good_rules(chain: Chain, started: Starte
     started(chain.start_gateway(chain.gateway1, chain.gateway1_file()))
     chain.wait(chain.gateway1, ENTRY_PORT)
     assert chain.whom(4, 40_002) == f"{ATTACKER[4]} 40002"
+
+
+# --- Many ----------------------------------------------------------------------------------------
+
+MANY = 1_500
+
+
+def test_many_connections_fit_into_each_process(chain: Chain, started: Started) -> None:
+    """So many at a time, each of which has taken the peer's address; 10,000 would fit as well."""
+    chain.rules()
+    gateway2, gateway1, agent = chain.start_all()
+    started(gateway2, gateway1, agent)
+    chain.wait_agent(80)
+    programs = {"agent": agent, "gateway1": gateway1, "gateway2": gateway2}
+    held: list[socket.socket] = []
+
+    def hold(count: int) -> None:
+        for _ in range(count):
+            held.append(socket.create_connection((DECOY[4], 80), timeout=10))
+            held[-1].sendall(b"GET /whom HTTP/1.0\r\n")
+
+    try:
+        chain.attacker.call(hold, 100)
+        wait_until(lambda: elements(chain) == len(held), "the connections")
+        before = {name: resident(program) for name, program in programs.items()}
+        chain.attacker.call(hold, MANY - len(held))
+        wait_until(lambda: elements(chain) == MANY, "the connections", 30)
+        for name, program in programs.items():
+            each = (resident(program) - before[name]) / (MANY - 100)
+            assert before[name] + 10_000 * each < 300 << 20, name
+        # Each of them still has its own way.
+        for sock in held:
+            sock.sendall(b"\r\n")
+        for sock in held:
+            said = b""
+            while more := sock.recv(4096):
+                said += more
+            seen = f"\r\n\r\n{ATTACKER[4]} {sock.getsockname()[1]}\n"
+            assert said.endswith(seen.encode())
+    finally:
+        for sock in held:
+            sock.close()
+    wait_until(lambda: elements(chain) == 0, "the elements to go", 30)
+
+
+def resident(program: subprocess.Popen[bytes]) -> int:
+    """A process's resident memory in bytes."""
+    pages = Path(f"/proc/{program.pid}/statm").read_text().split()[1]
+    return int(pages) * resource.getpagesize()
 
 
 def tls_refusal(chain: Chain) -> str:
