@@ -19,7 +19,10 @@ from pathlib import Path
 
 import pytest
 
+from diversion.agent import service
+from diversion.agent.config import AgentConfig
 from diversion.proxy.hub import raise_file_limit
+from diversion.proxy.loop import Loop
 from tests.diversion.running import read_exactly, reset, server
 
 ROOT = Path(__file__).parents[3]
@@ -199,3 +202,20 @@ def test_10_000_connections_take_less_than_300_mib(agent: tuple[Agent, socket.so
         for sock in held:
             sock.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_gateway1_to_which_connect_itself_refuses_to_go(tmp_path: Path) -> None:
+    """Its reason is said, and nothing waits for an answer that cannot come."""
+    config = AgentConfig("edge", ("255.255.255.255", 7000), log=str(tmp_path / "log"))
+    loop = Loop()
+    read, write = os.pipe()
+    made = service.Agent(config, loop, write)
+    made.start()
+    made.hub.lines.flush()
+    assert b"no conversation with gateway1" in os.read(read, 4096)
+    with pytest.raises(OSError, match=r"unreachable|denied"):
+        made._connect_channel()
+    made.stop()
+    loop.close()
+    for fd in (read, write):
+        os.close(fd)
