@@ -26,7 +26,7 @@ KINDS = {
     "vm": {4: "172.16.30.2", 6: "fd00:30::2"},
     "namespace": DECOY,
 }
-_ports = itertools.count(47_000)
+_ports = itertools.count(27_000)
 
 DOCKER = [
     "-t nat -A POSTROUTING -s 10.1.0.0/16 ! -o docker0 -j MASQUERADE",

@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.xdist_group("chain-nginx"),
 ]
 
-_ports = itertools.count(48_000)
+_ports = itertools.count(28_000)
 
 
 @pytest.fixture(scope="module", autouse=True)

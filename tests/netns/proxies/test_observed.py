@@ -20,7 +20,7 @@ pytestmark = [
 
 @pytest.mark.parametrize(
     ("codec", "source", "leg", "port"),
-    [("proxy-v2", "nftables", 4, 45_000), ("magic", "transparent", 6, 45_100)],
+    [("proxy-v2", "nftables", 4, 25_000), ("magic", "transparent", 6, 25_100)],
 )
 def test_events_carry_the_attacker(
     chain: Chain, started: Started, codec: str, source: str, leg: int, port: int
@@ -37,7 +37,7 @@ def test_events_carry_the_attacker(
         peeltap.wait_ready()
         for family in (4, 6):
             url = f"http://{DECOY[4] if family == 4 else f'[{DECOY[6]}]'}/cgi-bin/.%2e/etc/passwd"
-            curl = ["curl", "-sS", "-m", "10", "--path-as-is", "--interface", ATTACKER[family]]
+            curl = ["curl", "-sS", "-m", "30", "--path-as-is", "--interface", ATTACKER[family]]
             chain.attacker.run([*curl, "--local-port", str(port + family), url])
         alerts = peeltap.wait_events("alert", 2)
     finally:
