@@ -139,28 +139,29 @@ class Talk:
         """Handle the messages that are whole; False if it is over, or enough for now."""
         self._may = min(MAX_LINE, self._may + int((self._loop.now - self._counted) * PACE))
         self._counted = self._loop.now
-        start = 0
-        while self._may > 0:
-            end = self._in.find(b"\n", max(start, self._searched))
-            if end < 0:
-                self._searched = len(self._in) - start
-                del self._in[:start]
-                return True
-            line = bytes(self._in[start:end])
-            start = end + 1
-            self._may -= max(len(line), LEAST)
-            try:
-                message = json.loads(line)
-            except (ValueError, RecursionError):
-                message = None
-            if not isinstance(message, dict):
-                self.close("what came is no message")
-                return False
-            self._message(message)
-            if self._closed is None:
-                return False
-        self._searched = 0
-        del self._in[:start]
+        start, searched, self._searched = 0, self._searched, 0
+        try:
+            while self._may > 0:
+                end = self._in.find(b"\n", max(start, searched))
+                if end < 0:
+                    self._searched = len(self._in) - start
+                    return True
+                line = bytes(self._in[start:end])
+                start = end + 1
+                self._may -= max(len(line), LEAST)
+                try:
+                    message = json.loads(line)
+                except (ValueError, RecursionError):
+                    message = None
+                if not isinstance(message, dict):
+                    self.close("what came is no message")
+                    return False
+                self._message(message)
+                if self._closed is None:
+                    return False
+        finally:
+            # Also where handling it was a mistake of ours: it is not made twice.
+            del self._in[:start]
         self._loop.at(self._loop.now - self._may / PACE, self._patience)
         return False
 

@@ -74,23 +74,28 @@ class Reservations:
 
     def reserve(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Mapping:
         """Bind the socket to a port that is nobody else's; OSError if there is none."""
-        local = self._bind(sock, decoy)
-        seen = peer
+        mapping = Mapping(self._bind(sock, decoy), peer, decoy, go)
         if not self._tuples.take(peer, decoy):
-            seen = self._other_port(peer, decoy)
+            try:
+                mapping.peer = self._other_port(peer, decoy)
+            except OSError:
+                self._give_port(mapping)
+                raise
             self.port_changed += 1
-        return Mapping(local, seen, decoy, go)
+        return mapping
 
     def move(self, sock: socket.socket, mapping: Mapping) -> None:
         """Bind another socket for a connection, since its port cannot be had; OSError."""
         local = self._bind(sock, mapping.decoy)
-        if self._ports is not None:
-            self._ports.give(mapping.local[1], mapping.decoy)
+        self._give_port(mapping)
         mapping.local = local
 
     def free(self, mapping: Mapping) -> None:
         """The connection is over."""
         self._tuples.give(mapping.peer, mapping.decoy)
+        self._give_port(mapping)
+
+    def _give_port(self, mapping: Mapping) -> None:
         if self._ports is not None:
             self._ports.give(mapping.local[1], mapping.decoy)
 

@@ -184,3 +184,19 @@ def test_a_handshake_that_ends_while_reading_lets_go_what_has_waited(side: Side)
     side.talk._happened(0)
     assert sent == [b"hello"]
     side.talk._end.sock = plain
+
+
+def test_a_message_that_could_not_be_handled_is_not_handled_again(side: Side) -> None:
+    said: list[dict[str, Any]] = []
+
+    def message(one: dict[str, Any]) -> None:
+        said.append(one)
+        if len(said) == 1:
+            raise LookupError
+
+    side.talk._message = message
+    side.talk._in += STREAM
+    with pytest.raises(LookupError):
+        side.talk._read()
+    side.talk._read()
+    assert said == MESSAGES

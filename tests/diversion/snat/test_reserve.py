@@ -8,6 +8,7 @@ from contextlib import ExitStack
 import pytest
 
 from diversion.proxy.loop import Loop
+from diversion.snat import reserve as module
 from diversion.snat.ports import Ports
 from diversion.snat.reserve import Mapping, Reservations, tell
 
@@ -118,3 +119,14 @@ def test_an_address_that_is_gone_is_looked_for_again() -> None:
     reserved._address_towards = lambda decoy: "192.0.2.99"  # type: ignore[method-assign]
     with socket.socket() as sock, pytest.raises(OSError, match="Cannot assign"):
         reserved.reserve(sock, PEER, DECOY, nothing)
+
+
+def test_a_peer_without_a_free_port_keeps_no_local_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    reserved = naming(20_005, 20_006)
+    with ExitStack() as stack:
+        reserved.reserve(stack.enter_context(socket.socket()), PEER, DECOY, nothing)
+        monkeypatch.setattr(module, "LAST", 0)  # it has no other port that could be tried
+        for _ in range(3):
+            sock = stack.enter_context(socket.socket())
+            with pytest.raises(OSError, match="all ports of this peer are in use"):
+                reserved.reserve(sock, PEER, DECOY, nothing)
