@@ -295,6 +295,8 @@ FEATURES: Final = {
     "gso": "tx-generic-segmentation",
     "tso": "tx-tcp-segmentation",
     "lro": "rx-lro",
+    "sg": "tx-scatter-gather",
+    "tx-scatter-gather-fraglist": "tx-scatter-gather-fraglist",
 }
 
 

@@ -10,13 +10,14 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from diversion.setup import SetupError
+from diversion.setup import SetupError, directories
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.machine import Machine, reason
 from diversion.setup.netlink import read_attribute
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Forwarding,
     Key,
     Link,
@@ -85,9 +86,13 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
     for namespace in sorted(spaces):
         if machine.has(namespace):
             look(machine, namespace, found)
+            if namespace:
+                found.things[("namespace", namespace)] = Namespace(namespace)
     for one in wanted:
         if isinstance(one, Namespace) and machine.has(one.name):
             found.things[one.key] = one
+        if isinstance(one, Directory):
+            _look_at_directory(one, found)
         if isinstance(one, Ruleset) and machine.has(one.namespace):
             backend = nft if one.backend == "nftables" else iptables
             seen = backend.fingerprint(machine.run, one.namespace, one.name)
@@ -101,10 +106,18 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
     return found
 
 
+def _look_at_directory(one: Directory, found: Observed) -> None:
+    """At it, and at the one in which it is to be."""
+    for _, path in (one.key, *one.stands_on):
+        seen = directories.look(path)
+        if seen is not None:
+            found.things.setdefault(seen.key, seen)
+
+
 def _home(one: Desired) -> str:
     if isinstance(one, Wanted):
         return one.setting.namespace
-    return "" if isinstance(one, Namespace) else one.namespace
+    return "" if isinstance(one, Namespace | Directory) else one.namespace
 
 
 def look(machine: Machine, namespace: str, found: Observed) -> None:

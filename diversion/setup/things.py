@@ -11,6 +11,7 @@ which it cannot be, so that the fall of one tells of the fall of others.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import ClassVar, Final, Literal
 
 from diversion.setup.firewall.rules import AddressSet, Rule
@@ -195,6 +196,27 @@ class Ruleset(_Keyed):
 
 
 @dataclass(frozen=True)
+class Directory(_Keyed):
+    """A directory of the host: `user` and `group` by name, `mode` as `0750`.
+
+    `beside` is the interface that it is drawn with.
+    """
+
+    _kind: ClassVar = "directory"
+    _named: ClassVar = ("path",)
+
+    path: str
+    user: str
+    group: str
+    mode: str
+    beside: str = field(default="", compare=False)
+    origin: Origin = field(default=(), compare=False)
+
+    def _ground(self) -> tuple[Key, ...]:
+        return (("directory", str(PurePosixPath(self.path).parent)),)
+
+
+@dataclass(frozen=True)
 class LinkSetting(_Keyed):
     """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface."""
 
@@ -250,7 +272,7 @@ class ForwardPolicy(_Keyed):
     origin: Origin = field(default=(), compare=False)
 
 
-Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset
+Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset | Directory
 Setting = LinkSetting | Sysctl | Offload | ForwardPolicy
 Value = str | int | bool
 

@@ -12,6 +12,7 @@ from diversion.setup.steps import Make, Set, Step
 from diversion.setup.things import (
     MAIN_TABLE,
     Address,
+    Directory,
     Forwarding,
     ForwardPolicy,
     Link,
@@ -55,6 +56,9 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             # One address may have several entries, as the flooding list's 00:00:00:00:00:00 has.
             inside = f" -n {thing.namespace}" if thing.namespace else ""
             return [f"bridge{inside} fdb {'append' if add else 'del'} {kind}"]
+        case Directory(path, user, group, mode):
+            made = f"mkdir -m {mode} {path} && chown {user}:{group} {path}"
+            return [made if add else f"rmdir {path}"]
         case Ruleset():
             backend = nft if thing.backend == "nftables" else iptables
             lines = backend.commands(thing) if add else backend.removal_commands(thing)

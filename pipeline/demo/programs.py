@@ -1,19 +1,20 @@
 """The real programs of the demo, each with its configuration and the sign that it is up.
 
-Decoys and proxies run plain, as nobody: an ordinary user's world knows no second user id that they
-could change to. Their files lie in the world's directory.
+Decoys, and proxies that take no address of somebody else's, run plain, as nobody: an ordinary
+user's world knows no second user id that they could change to. Their files lie in the world's
+directory.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from pipeline.demo.network import (
     GATEWAY1,
     GATEWAY1_FOR_AGENT,
     SERVICES,
+    TAP,
     VMS,
     Ends,
     Network,
@@ -48,11 +50,11 @@ NEEDED: Final = {
     "bash": "bash",
     "nsenter": "util-linux",
     "unshare": "util-linux",
+    "nft": "nftables",
 }
 """Programs, and Debian's packages that have them. Suricata has messages of its own."""
 
 SITE: Final = "intranet.decoy.example"
-TAP: Final = "vtap0"
 CONTROL: Final = Path("/run/peeltap/control.sock")
 """The default, in the world's own /run: `peeltap status` finds it there."""
 
@@ -114,8 +116,12 @@ def bracketed(ends: Ends) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
 
 
-def haproxy(space: Space, hops: Sequence[Hop]) -> Program:
-    """HAProxy, which speaks PROXY v2."""
+def haproxy(space: Space, hops: Sequence[Hop], *, as_peer: bool = False) -> Program:
+    """HAProxy, which speaks PROXY v2.
+
+    `as_peer`: it goes on with the address that the header names, which takes a capability.
+    """
+    source = "source 0.0.0.0 usesrc clientip" if as_peer else ""
     lines = [
         "global",
         "  log stdout format raw local0",
@@ -133,7 +139,7 @@ def haproxy(space: Space, hops: Sequence[Hop]) -> Program:
         lines += [
             f"listen hop{number}",
             f"  bind {bracketed(hop.listen)} {'accept-proxy' if hop.accepts else ''}",
-            f"  server to{number} {bracketed(hop.to)} {'send-proxy-v2' if hop.sends else ''}",
+            f"  server to{number} {bracketed(hop.to)} {'send-proxy-v2' if hop.sends else source}",
         ]
     config = space.directory / f"haproxy-{space.name}.cfg"
     config.write_text("\n".join(lines) + "\n")
@@ -142,12 +148,13 @@ def haproxy(space: Space, hops: Sequence[Hop]) -> Program:
         [_path("haproxy"), "-db", "-f", config],
         f"haproxy-{space.name}.log",
         (hop.listen[1] for hop in hops),
+        plain=not as_peer,
     )
 
 
 PROXIES: Final[dict[str, Callable[[Space, Sequence[Hop]], Program]]] = {
     "vm1": ours.gateway2,
-    "vm2": haproxy,
+    "vm2": partial(haproxy, as_peer=True),
     "host": ours.gateway1,
     "agent": ours.agent,
 }
@@ -264,23 +271,7 @@ def suricata_alone(network: Network, suricata: SuricataSettings) -> tuple[Progra
 # --- Peeltap -------------------------------------------------------------------------------------
 
 
-def tap(network: Network) -> tuple[dict[str, Any], bool]:
-    """The `tap:` section for this world, and whether it is a real tap.
-
-    Where this user may not open /dev/net/tun, packets are injected into one end of a veth pair.
-    """
-    try:
-        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
-    except OSError:
-        host = network.host
-        network.world.connect((host, TAP, ()), (host, f"{TAP}-end", ()))
-        return {"interface": TAP}, False
-    return {"name": TAP, "persistent": False}, True
-
-
-def configuration(
-    network: Network, suricata: SuricataSettings, tap: dict[str, Any], events: Path
-) -> Path:
+def configuration(network: Network, suricata: SuricataSettings, events: Path) -> Path:
     """Write Peeltap's own file, as an operator would."""
     directory = network.world.directory
     CONTROL.parent.mkdir(exist_ok=True)
@@ -289,7 +280,8 @@ def configuration(
             {"from": GATEWAY1, "to": address, "headers": ["proxy-v2"]} for address in VMS.values()
         ],
         "capture": {"interface": BRIDGE},
-        "tap": tap,
+        # The setup stage's tap, or the pair that it made, into one end of which goes what is clean.
+        "tap": {"name" if network.real_tap else "interface": TAP},
         "suricata": {
             "rules": [str(path) for path in suricata.rules],
             "home_net": suricata.home_net,
@@ -355,8 +347,15 @@ def _path(name: str) -> str:
     return found
 
 
-def _serving(space: Space, argv: Sequence[str | Path], log: str, ports: Iterable[int]) -> Program:
-    program = space.spawn(argv, log=log, plain=True)
+def _serving(
+    space: Space,
+    argv: Sequence[str | Path],
+    log: str,
+    ports: Iterable[int],
+    *,
+    plain: bool = True,
+) -> Program:
+    program = space.spawn(argv, log=log, plain=plain)
     space.wait_listening(program, *ports)
     return program
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
 from diversion.setup.things import (
     Address,
+    Directory,
     Forwarding,
     ForwardPolicy,
     Link,
@@ -91,6 +92,10 @@ THINGS: list[tuple[Thing, list[str]]] = [
     (
         Forwarding("", "x", "00:00:00:00:00:00", "192.0.2.2"),
         ["bridge fdb append 00:00:00:00:00:00 dev x dst 192.0.2.2"],
+    ),
+    (
+        Directory("/run/suricata", "root", "adm", "0750"),
+        ["mkdir -m 0750 /run/suricata && chown root:adm /run/suricata"],
     ),
 ]
 

@@ -13,6 +13,7 @@ from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Key,
     Link,
     LinkSetting,
@@ -206,3 +207,52 @@ class TestAPortThatHasAnAddress:
         observed = self.observed()
         observed.settings[PORT.key] = "br1"
         assert steps(planned([BR1, Wanted(PORT, "br1")], observed)) == []
+
+
+LOGS = Directory("/var/log/eve", "root", "root", "0750", origin=("suricata", "events"))
+PARENT = Directory("/var/log", "root", "root", "0755")
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ([], "suricata.events: there is no directory /var/log; make it, or name another"),
+        (
+            [PARENT, Directory("/var/log/eve", "suri", "adm", "0700")],
+            "suricata.events: there is /var/log/eve already, as suri:adm 0700; say so, or take "
+            "another path",
+        ),
+        (
+            [PARENT, Directory("/var/log/eve", "root", "root", "")],
+            "suricata.events: there is something called /var/log/eve already, and it is no "
+            "directory",
+        ),
+    ],
+)
+def test_a_directory_that_cannot_be_had(there: list[object], said: str) -> None:
+    assert problems([LOGS], seen(*there)) == [said]
+
+
+def test_a_directory_is_made_once() -> None:
+    assert steps(planned([LOGS], seen(PARENT))) == [Make(LOGS)]
+    there = seen(PARENT, LOGS)
+    assert planned([LOGS], there).found == (LOGS,)
+    assert steps(planned([LOGS], there, [Make(LOGS)])) == []
+    assert steps(planned([], there, [Make(LOGS)])) == [Remove(LOGS)]
+
+
+def test_a_bridge_that_nobody_makes_and_one_that_is_none() -> None:
+    port = [ETH0, Wanted(PORT, "br9")]
+    assert problems(port[1:], seen(ETH0)) == [
+        "bridges.br1.ports.0: there is no interface br9; ip link shows those there are"
+    ]
+    assert problems(port[1:], seen(ETH0, Link("", "br9", "dummy"))) == [
+        "bridges.br1.ports.0: br9 is no bridge, but dummy; name one that is"
+    ]
+
+
+def test_where_there_is_no_namespace_one_message_is_enough() -> None:
+    inside = Wanted(Sysctl("vip", "ipv4/conf/eth0/rp_filter", origin=("gateway2", 0)), "2")
+    assert problems([inside], seen()) == [
+        "gateway2.0: there is no namespace vip; ip netns shows those there are"
+    ]

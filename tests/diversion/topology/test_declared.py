@@ -56,3 +56,21 @@ def test_many_addresses_are_told_as_a_number() -> None:
     text = tree(declared(asked))
     assert "10.0.0.7/16, and 17 more" in text
     assert "100 addresses with ports advertised" in text
+
+
+def test_suricata_listens_where_it_is_and_a_machine_has_its_own_addresses() -> None:
+    settings = {
+        "name": "h",
+        "tap": {},
+        "suricata": {"on": "vtap0", "socket": "/run/suricata", "events": "/var/log/suricata"},
+        "machines": {"vm": {"loopback": ["192.168.110.2/32"]}},
+    }
+    asked = desired(TopologySettings.model_validate(settings), "nftables")
+    new = {one.key: "new" for one in asked if one.key[0] in ("link", "directory")}
+    text = tree(declared(asked, new))  # type: ignore[arg-type]
+    for line in (
+        "+ vtap0 (tap)",
+        "    └── + Suricata (sensor)  /run/suricata, /var/log/suricata",
+        "lo (loopback)  192.168.110.2/32",
+    ):
+        assert line in text, (line, text)
