@@ -45,10 +45,10 @@ from pyroute2 import IPRoute, NetlinkError  # type: ignore[import-untyped]
 from diversion import kernel
 
 # linux/if_addr.h. Duplicate address detection would keep an address unusable for a second.
-_IFA_F_NODAD: Final = 0x02
+IFA_F_NODAD: Final = 0x02
 
 # include/net/tcp_states.h
-_TCP_LISTEN: Final = 0x0A
+TCP_LISTEN: Final = 0x0A
 
 # Where `ip netns` looks for them.
 _NAMED: Final = Path("/run/netns")
@@ -163,14 +163,9 @@ class Space:
 
     def listening(self) -> set[int]:
         """The TCP ports on which something listens."""
-        ports = set()
         with self.entered():
-            for table in ("tcp", "tcp6"):
-                for line in Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:]:
-                    columns = line.split()
-                    if int(columns[3], 16) == _TCP_LISTEN:
-                        ports.add(int(columns[1].rsplit(":", 1)[1], 16))
-        return ports
+            found = tcp_sockets("/proc/thread-self")
+        return {port for state, port in found if state == TCP_LISTEN}
 
     def wait_listening(self, program: Program, *ports: int) -> None:
         """Return when `program` serves the ports; NamespaceError if it ends or takes 20 seconds."""
@@ -181,6 +176,16 @@ class Space:
                 what = "does not listen" if code is None else f"ended with {code}"
                 raise NamespaceError(f"{self.name}: {program.name} {what}: {program.last_words()}")
             time.sleep(0.02)
+
+
+def tcp_sockets(process: str) -> list[tuple[int, int]]:
+    """(state, local port) of every TCP socket in the network namespace of `/proc/ID`; proc(5)."""
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"{process}/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            found.append((int(columns[3], 16), int(columns[1].rsplit(":", 1)[1], 16)))
+    return found
 
 
 class World:
@@ -240,7 +245,7 @@ class World:
             [index] = netlink.link_lookup(ifname=interface)
             for text in addresses:
                 value = ipaddress.ip_interface(text)
-                extra = {"flags": _IFA_F_NODAD} if value.version == 6 else {}
+                extra = {"flags": IFA_F_NODAD} if value.version == 6 else {}
                 length = value.network.prefixlen
                 netlink.addr("add", index=index, address=str(value.ip), prefixlen=length, **extra)
 

@@ -21,7 +21,10 @@ from typing import Any, Final
 import yaml
 
 from diversion.namespaces import NamespaceError, Program, Space
+from diversion.proxy.addresses import show_ends
+from pipeline.demo import configs
 from pipeline.demo import proxies as ours
+from pipeline.demo.configs import Listen
 from pipeline.demo.network import (
     BRIDGE,
     DECOYS,
@@ -110,10 +113,7 @@ def hops(place: str) -> list[Hop]:
     return [_by_gateway2(service) for service in SERVICES if service.vm == place]
 
 
-def bracketed(ends: Ends) -> str:
-    """Write `192.0.2.1:80` or `[2001:db8::1]:80`."""
-    address, port = ends
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+HAPROXY_LOG: Final = "%ci:%cp -> %fi:%fp, onward %bi:%bp -> %si:%sp"
 
 
 def haproxy(space: Space, hops: Sequence[Hop], *, as_peer: bool = False) -> Program:
@@ -122,27 +122,17 @@ def haproxy(space: Space, hops: Sequence[Hop], *, as_peer: bool = False) -> Prog
     `as_peer`: it goes on with the address that the header names, which takes a capability.
     """
     source = "source 0.0.0.0 usesrc clientip" if as_peer else ""
-    lines = [
-        "global",
-        "  log stdout format raw local0",
-        "  maxconn 200",
-        "  nbthread 1",
-        "defaults",
-        "  mode tcp",
-        "  log global",
-        '  log-format "%ci:%cp -> %fi:%fp, onward %bi:%bp -> %si:%sp"',
-        "  timeout connect 5s",
-        "  timeout client 30s",
-        "  timeout server 30s",
+    listens = [
+        Listen(
+            hop.listen,
+            hop.to,
+            "accept-proxy" if hop.accepts else "",
+            "send-proxy-v2" if hop.sends else source,
+        )
+        for hop in hops
     ]
-    for number, hop in enumerate(hops):
-        lines += [
-            f"listen hop{number}",
-            f"  bind {bracketed(hop.listen)} {'accept-proxy' if hop.accepts else ''}",
-            f"  server to{number} {bracketed(hop.to)} {'send-proxy-v2' if hop.sends else source}",
-        ]
     config = space.directory / f"haproxy-{space.name}.cfg"
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text(configs.haproxy(listens, HAPROXY_LOG))
     return _serving(
         space,
         [_path("haproxy"), "-db", "-f", config],
@@ -200,29 +190,10 @@ def _site(directory: Path) -> None:
 def _nginx(space: Space) -> None:
     directory = space.directory
     web = [service for service in SERVICES if service.name.startswith("http")]
-    listens = [
-        f"    listen {bracketed(one.decoy)}{' ssl' if one.name == 'https' else ''};\n"
-        for one in web
-    ]
+    listens = [f"{show_ends(one.decoy)}{' ssl' if one.name == 'https' else ''}" for one in web]
     config = directory / "nginx.conf"
-    config.write_text(
-        "daemon off; worker_processes 1;\n"
-        f"pid {directory}/nginx.pid; error_log stderr info;\n"
-        "events { worker_connections 200; }\n"
-        "http {\n"
-        f"  access_log {directory}/nginx-access.log; default_type text/html;\n"
-        f"  client_body_temp_path {directory}/nginx-body; proxy_temp_path {directory}/nginx-p;\n"
-        f"  fastcgi_temp_path {directory}/nginx-f; uwsgi_temp_path {directory}/nginx-u;\n"
-        f"  scgi_temp_path {directory}/nginx-s;\n"
-        "  server {\n"
-        + "".join(listens)
-        + f"    ssl_certificate {directory}/cert.pem; ssl_certificate_key {directory}/key.pem;\n"
-        f"    root {directory}/www;\n"
-        # A static file answers no POST; 405 says so, and here it is the page that was asked for.
-        "    error_page 405 =200 $uri;\n"
-        "  }\n"
-        "}\n"
-    )
+    log = f"{directory}/nginx-access.log"
+    config.write_text(configs.nginx(directory, "nginx", listens, log=log))
     _serving(
         space,
         [_path("nginx"), "-e", "stderr", "-c", config],
@@ -235,11 +206,7 @@ def _sshd(space: Space) -> None:
     [listen] = [service.decoy for service in SERVICES if service.name == "ssh"]
     directory = space.directory
     config = directory / "sshd_config"
-    config.write_text(
-        f"ListenAddress {bracketed(listen)}\nHostKey {directory}/host_key\nPidFile none\n"
-        "UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        "AuthorizedKeysFile none\n"
-    )
+    config.write_text(configs.sshd(directory, [listen]))
     # sshd runs itself anew for each connection and therefore wants an absolute path.
     _serving(space, [_path("sshd"), "-D", "-e", "-f", config], "sshd.log", [listen[1]])
 
