@@ -22,7 +22,6 @@ from pathlib import Path
 from typing import Final
 
 from diversion.namespaces import Space, World
-from diversion.setup.machine import NAMED
 from pipeline import setup, topology_file
 from pipeline.demo.offline import FIXTURES
 from pipeline.topology_file import TopologyFile
@@ -112,8 +111,7 @@ def build(world: World) -> Network:
     """
     file = _topology(world.directory / APPLIED)
     made = setup.up(file, journals(world))
-    names = file.settings.machines
-    spaces = {name: Space(name, NAMED / name, world.directory) for name in names}
+    spaces = {name: world.named(name) for name in file.settings.machines}
     return Network(world, {"host": world.host, **spaces}, file, len(made.steps))
 
 
