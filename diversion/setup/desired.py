@@ -34,6 +34,7 @@ from diversion.setup.things import (
     Namespace,
     Offload,
     Origin,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -320,7 +321,9 @@ def _suricata(place: SuricataPlaceSettings, origin: Origin) -> Iterator[Desired]
         path = getattr(place, key)
         if path is not None:
             here = (*origin, key)
-            yield Directory(path, place.user, place.group, place.mode, place.on, origin=here)
+            yield Directory(path, beside=place.on, origin=here)
+            whose = f"{place.user}:{place.group} {place.mode}"
+            yield Wanted(Ownership(path, here), whose)
 
 
 def _gateway1(gateway1: Gateway1Settings) -> Iterator[Rule]:

@@ -37,6 +37,7 @@ from diversion.setup.things import (
     LinkSetting,
     Namespace,
     Offload,
+    Ownership,
     Ruleset,
     Setting,
     Sysctl,
@@ -176,6 +177,8 @@ class Machine:
                 if backend == "nftables":
                     return nft.forward_policy(self.run, namespace)
                 return iptables.forward_policy(self.run, namespace)
+            case Ownership(path):
+                return directories.ownership(path)
             case LinkSetting():
                 return netlink.link_setting(self, setting)
 
@@ -190,6 +193,8 @@ class Machine:
             case ForwardPolicy(namespace, backend):
                 module = nft if backend == "nftables" else iptables
                 module.set_forward_policy(self.run, namespace, str(value))
+            case Ownership(path):
+                directories.give(path, str(value))
             case LinkSetting():
                 netlink.set_link(self, setting, value)
 

@@ -117,7 +117,7 @@ def _look_at_directory(one: Directory, found: Observed) -> None:
 def _home(one: Desired) -> str:
     if isinstance(one, Wanted):
         return one.setting.namespace
-    return "" if isinstance(one, Namespace | Directory) else one.namespace
+    return "" if isinstance(one, Namespace) else one.namespace
 
 
 def look(machine: Machine, namespace: str, found: Observed) -> None:

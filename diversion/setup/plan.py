@@ -220,11 +220,9 @@ def difference(wanted: Thing, found: Any) -> str | None:
                 way = f"through {found.via}" if found.via else f"out of {found.link}"
                 return f"there is a route to {wanted.to} already, {way}"
         case Directory():
-            if not found.mode:
-                return f"there is something called {wanted.path} already, and it is no directory"
-            if (wanted.user, wanted.group, wanted.mode) != (found.user, found.group, found.mode):
-                held = f"{found.user}:{found.group} {found.mode}"
-                return f"there is {wanted.path} already, as {held}; say so, or take another path"
+            if found.what != "directory":
+                what = f"there is something called {wanted.path} already, and it is no directory"
+                return f"{what}; take another path"
         case PolicyRule():
             if wanted.table != found.table:
                 return f"there is a rule of priority {wanted.priority} already"

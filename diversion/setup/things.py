@@ -197,18 +197,15 @@ class Ruleset(_Keyed):
 
 @dataclass(frozen=True)
 class Directory(_Keyed):
-    """A directory of the host: `user` and `group` by name, `mode` as `0750`.
-
-    `beside` is the interface that it is drawn with.
-    """
+    """A directory of the host; `beside` is the interface that it is drawn with."""
 
     _kind: ClassVar = "directory"
     _named: ClassVar = ("path",)
+    namespace: ClassVar = ""
 
     path: str
-    user: str
-    group: str
-    mode: str
+    # What is there under its name may be something else.
+    what: Literal["directory", "file"] = "directory"
     beside: str = field(default="", compare=False)
     origin: Origin = field(default=(), compare=False)
 
@@ -272,8 +269,23 @@ class ForwardPolicy(_Keyed):
     origin: Origin = field(default=(), compare=False)
 
 
+@dataclass(frozen=True)
+class Ownership(_Keyed):
+    """Whose a directory is: `root:adm 0750`."""
+
+    _kind: ClassVar = "ownership"
+    _named: ClassVar = ("path",)
+    namespace: ClassVar = ""
+
+    path: str
+    origin: Origin = field(default=(), compare=False)
+
+    def _ground(self) -> tuple[Key, ...]:
+        return (("directory", self.path),)
+
+
 Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset | Directory
-Setting = LinkSetting | Sysctl | Offload | ForwardPolicy
+Setting = LinkSetting | Sysctl | Offload | ForwardPolicy | Ownership
 Value = str | int | bool
 
 

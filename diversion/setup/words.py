@@ -19,6 +19,7 @@ from diversion.setup.things import (
     LinkSetting,
     Namespace,
     Offload,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -56,9 +57,8 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             # One address may have several entries, as the flooding list's 00:00:00:00:00:00 has.
             inside = f" -n {thing.namespace}" if thing.namespace else ""
             return [f"bridge{inside} fdb {'append' if add else 'del'} {kind}"]
-        case Directory(path, user, group, mode):
-            made = f"mkdir -m {mode} {path} && chown {user}:{group} {path}"
-            return [made if add else f"rmdir {path}"]
+        case Directory(path):
+            return [f"mkdir -m 0700 {path}" if add else f"rmdir {path}"]
         case Ruleset():
             backend = nft if thing.backend == "nftables" else iptables
             lines = backend.commands(thing) if add else backend.removal_commands(thing)
@@ -81,6 +81,9 @@ def _setting(setting: Setting, value: Value) -> str:
             return _within(namespace, f"sysctl -w net/{name}={value}")
         case Offload(namespace, link, feature):
             return _within(namespace, f"ethtool -K {link} {feature} {'on' if value else 'off'}")
+        case Ownership(path):
+            owner, _, mode = str(value).partition(" ")
+            return f"chown {owner} {path} && chmod {mode} {path}"
         case ForwardPolicy(namespace):
             return _within(namespace, f"iptables -P FORWARD {value}")
     raise TypeError(setting)

@@ -5,7 +5,7 @@ from __future__ import annotations
 BRIDGE = "name: t\nbridges:\n  br0: {addresses: [203.0.113.1/24]}\n"
 SEGMENT = BRIDGE + "segments:\n  - {name: a, on: br0, network: 10.0.0.0/24"
 
-# On a host whose eth0 has 192.0.2.5/24, and which has a directory /run/here of mode 0700.
+# On a host whose eth0 has 192.0.2.5/24, and which has a file /run/here.
 REFUSED = [
     # Unknown keys.
     (BRIDGE + "bridgs: {}", "t.yaml:4: bridgs: unknown key; did you mean bridges?"),
@@ -121,8 +121,8 @@ REFUSED = [
     # Suricata's place.
     (
         "name: t\ntap: {}\nsuricata: {on: vtap0, events: /run/here}",
-        "t.yaml:3: suricata.events: there is /run/here already, as root:root 0700; say so, or take "
-        "another path",
+        "t.yaml:3: suricata.events: there is something called /run/here already, and it is no "
+        "directory; take another path",
     ),
     (
         "name: t\ntap: {}\nsuricata: {on: vtap0, events: /run/no/such}",

@@ -12,6 +12,7 @@ from diversion.setup.things import (
     LinkSetting,
     Namespace,
     Offload,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -94,8 +95,8 @@ THINGS: list[tuple[Thing, list[str]]] = [
         ["bridge fdb append 00:00:00:00:00:00 dev x dst 192.0.2.2"],
     ),
     (
-        Directory("/run/suricata", "root", "adm", "0750"),
-        ["mkdir -m 0750 /run/suricata && chown root:adm /run/suricata"],
+        Directory("/run/suricata"),
+        ["mkdir -m 0700 /run/suricata"],
     ),
 ]
 
@@ -118,5 +119,11 @@ SETTINGS: list[tuple[Setting, Value, Value, str]] = [
         "ip netns exec vip sysctl -w net/ipv4/ip_forward=1",
     ),
     (Offload("", "br1", "gro"), False, True, "ethtool -K br1 gro off"),
+    (
+        Ownership("/run/suricata"),
+        "root:adm 0750",
+        "root:root 0700",
+        "chown root:adm /run/suricata && chmod 0750 /run/suricata",
+    ),
     (ForwardPolicy("", "iptables"), "ACCEPT", "DROP", "iptables -P FORWARD ACCEPT"),
 ]

@@ -15,6 +15,7 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Offload,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -159,6 +160,7 @@ def test_suricatas_place() -> None:
     assert {(one.setting.link, one.value) for one in off} == {("vtap0", False)}  # type: ignore[union-attr]
     assert off[-1].setting.key[-1] == "sg"
     assert [one for one in asked if isinstance(one, Directory)] == [
-        Directory("/run/suricata", "root", "adm", "0750"),
-        Directory("/var/log/suricata", "root", "adm", "0750"),
+        Directory("/run/suricata"),
+        Directory("/var/log/suricata"),
     ]
+    assert Wanted(Ownership("/var/log/suricata"), "root:adm 0750") in asked

@@ -18,6 +18,7 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Ownership,
     Route,
     Ruleset,
     Sysctl,
@@ -209,8 +210,15 @@ class TestAPortThatHasAnAddress:
         assert steps(planned([BR1, Wanted(PORT, "br1")], observed)) == []
 
 
-LOGS = Directory("/var/log/eve", "root", "root", "0750", origin=("suricata", "events"))
-PARENT = Directory("/var/log", "root", "root", "0755")
+LOGS = Directory("/var/log/eve", origin=("suricata", "events"))
+PARENT = Directory("/var/log")
+WHOSE = Wanted(Ownership("/var/log/eve"), "root:adm 0750")
+
+
+def owned(*things: object, whose: str) -> Observed:
+    observed = seen(*things)
+    observed.settings[WHOSE.key] = whose
+    return observed
 
 
 @pytest.mark.parametrize(
@@ -218,14 +226,9 @@ PARENT = Directory("/var/log", "root", "root", "0755")
     [
         ([], "suricata.events: there is no directory /var/log; make it, or name another"),
         (
-            [PARENT, Directory("/var/log/eve", "suri", "adm", "0700")],
-            "suricata.events: there is /var/log/eve already, as suri:adm 0700; say so, or take "
-            "another path",
-        ),
-        (
-            [PARENT, Directory("/var/log/eve", "root", "root", "")],
+            [PARENT, Directory("/var/log/eve", "file")],
             "suricata.events: there is something called /var/log/eve already, and it is no "
-            "directory",
+            "directory; take another path",
         ),
     ],
 )
@@ -233,12 +236,18 @@ def test_a_directory_that_cannot_be_had(there: list[object], said: str) -> None:
     assert problems([LOGS], seen(*there)) == [said]
 
 
-def test_a_directory_is_made_once() -> None:
-    assert steps(planned([LOGS], seen(PARENT))) == [Make(LOGS)]
-    there = seen(PARENT, LOGS)
-    assert planned([LOGS], there).found == (LOGS,)
-    assert steps(planned([LOGS], there, [Make(LOGS)])) == []
-    assert steps(planned([], there, [Make(LOGS)])) == [Remove(LOGS)]
+def test_a_directory_is_made_or_given_and_given_back() -> None:
+    both = [LOGS, WHOSE]
+    made = steps(planned(both, seen(PARENT)))
+    assert made == [Make(LOGS), Set(WHOSE.setting, "root:adm 0750", None)]
+    # Its owner goes with it.
+    assert [step.inverse for step in made] == [Remove(LOGS), None]
+    there = owned(PARENT, LOGS, whose="root:root 0755")
+    given = Set(WHOSE.setting, "root:adm 0750", "root:root 0755")
+    assert steps(planned(both, there)) == [given]
+    assert steps(planned([], there, [given])) == [Set(WHOSE.setting, "root:root 0755", WHOSE.value)]
+    # Somebody gave it away since: it is given back to whom the file names.
+    assert steps(planned(both, there, made)) == [Set(WHOSE.setting, "root:adm 0750", None)]
 
 
 def test_a_bridge_that_nobody_makes_and_one_that_is_none() -> None:

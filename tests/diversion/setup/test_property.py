@@ -137,7 +137,7 @@ def ground(one: object) -> tuple[tuple[str, ...], ...]:
 
 def look(kernel: Kernel) -> Observed:
     observed = Observed()
-    there = Directory("/run", "root", "root", "0755")
+    there = Directory("/run")
     observed.things[there.key] = there
     for key, one in kernel.items():
         if isinstance(one, Wanted):

@@ -72,7 +72,9 @@ def test_what_suricata_wrote_is_left_to_its_owner() -> None:
         undone = host.setup("down", EXAMPLE)
         assert (undone["again"], undone["state"], undone["after"]) == ([], "up", "down")
         assert host.host.run(["ls", "/var/log/suricata"]) == b"eve.json\n"
-        # It is there now, and nobody's to take back.
+        # It is there now, and gets back whom it belonged to.
+        host.host.run(["chmod", "0700", "/var/log/suricata"])
         made = host.setup("up", EXAMPLE)
         assert made["state"] == "up"
+        assert ["chown root:root /var/log/suricata && chmod 0755 /var/log/suricata"] in made["done"]
         assert host.setup("down", EXAMPLE)["trace"] == []
