@@ -17,7 +17,7 @@ def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     yield from _networks(settings)
     yield from _virtual(settings)
     yield from _inside(settings)
-    yield from _segments(settings)
+    yield from _in_network(settings)
     yield from _names(settings)
     yield from lab.problems(settings)
 
@@ -145,7 +145,7 @@ def _overlaps(held: list[_Held], first: int = 0) -> Iterator[tuple[Origin, str]]
             break
 
 
-def _segments(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+def _in_network(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     """A segment's own addresses are in its network."""
     for at, segment in enumerate(settings.segments):
         network = ipaddress.ip_network(segment.network)

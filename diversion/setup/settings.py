@@ -187,7 +187,7 @@ NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
 IPv4 = Annotated[str, AfterValidator(_address)]
 InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
 Network = Annotated[str, AfterValidator(_network)]
-AnyAddress = Annotated[str, AfterValidator(_any_address)]
+AnyIP = Annotated[str, AfterValidator(_any_address)]
 AnyNetwork = Annotated[str, AfterValidator(_any_network)]
 AddressRange = Annotated[str, AfterValidator(_range)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
@@ -207,7 +207,7 @@ class RouteSettings(_Model):
     to: AnyNetwork = Field(
         description="the network: 10.1.0.0/24, or 0.0.0.0/0 (::/0) for everything"
     )
-    via: AnyAddress = Field(description="the neighbour's address")
+    via: AnyIP = Field(description="the neighbour's address")
 
     @model_validator(mode="after")
     def _one_family(self) -> Self:

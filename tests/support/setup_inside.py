@@ -4,6 +4,8 @@
     python -m tests.support.setup_inside down FILE STATE      up again, status, down, and compares
     python -m tests.support.setup_inside trouble FILE STATE N M  fails at every Nth step in turn,
                                                                  is killed at every Mth
+    python -m tests.support.setup_inside failures FILE STATE     at each of them
+    python -m tests.support.setup_inside kills FILE STATE
 
 Prints one JSON object.
 """
@@ -15,7 +17,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -95,6 +97,16 @@ class _Runs:
         with Machine(self.name) as machine:
             self.traces += apply.down(machine, journal.load(self.directory, self.name))
 
+    def failures(self, steps: Iterable[int]) -> None:
+        for turn, at in enumerate(steps):
+            self.fail(at, late=turn % 2 == 0)
+            self.compare(f"failed at step {at}")
+
+    def kills(self, steps: Iterable[int]) -> None:
+        for turn, at in enumerate(steps):
+            self.kill(at, late=turn % 2 == 1)
+            self.compare(f"killed at step {at}")
+
     def fail(self, at: int, late: bool) -> None:
         real = Machine.apply
         Machine.apply = _interrupted(real, at, late, _fail)  # type: ignore[method-assign]
@@ -151,12 +163,26 @@ def trouble(
     After a kill `down` takes back what the journal has.
     """
     runs = _Runs(file, directory)
-    for turn, at in enumerate(range(0, runs.steps, fail_every)):
-        runs.fail(at, late=turn % 2 == 0)
-        runs.compare(f"failed at step {at}")
-    for turn, at in enumerate(range(0, runs.steps, kill_every)):
-        runs.kill(at, late=turn % 2 == 1)
-        runs.compare(f"killed at step {at}")
+    runs.failures(range(0, runs.steps, fail_every))
+    runs.kills(range(0, runs.steps, kill_every))
+    return runs.told()
+
+
+def failures(
+    file: TopologyFile, directory: Path, chosen: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Fail at each step, or at those chosen."""
+    runs = _Runs(file, directory)
+    runs.failures(range(runs.steps) if chosen is None else chosen)
+    return runs.told()
+
+
+def kills(
+    file: TopologyFile, directory: Path, chosen: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Be killed at each step, or at those chosen; then take it all back."""
+    runs = _Runs(file, directory)
+    runs.kills(range(runs.steps) if chosen is None else chosen)
     return runs.told()
 
 
@@ -193,6 +219,8 @@ def main() -> None:
         "up": up,
         "down": down,
         "trouble": trouble,
+        "failures": failures,
+        "kills": kills,
     }
     told = work[name](topology_file.load(path), Path(directory), *map(int, rest))
     sys.stdout.write(json.dumps(told))
