@@ -40,6 +40,7 @@ needs() {
 		nc_openbsd      netcat-openbsd  the live demo
 		openssl         openssl         the live demo
 		nsenter         util-linux      the live demo
+		nft             nftables        the live demo
 		ip              iproute2        looking around in the live demo
 	TABLE
     test) cat <<-'TABLE' ;;

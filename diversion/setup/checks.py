@@ -6,9 +6,10 @@ import ipaddress
 import itertools
 from collections.abc import Iterator
 
-from diversion.setup.desired import MAX_MARKED
+from diversion.setup import directories, lab
+from diversion.setup.desired import MAX_MARKED, far_end
 from diversion.setup.names import spread
-from diversion.setup.settings import TopologySettings
+from diversion.setup.settings import MAX_NAME, TopologySettings
 from diversion.setup.things import Origin
 
 
@@ -17,6 +18,10 @@ def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     yield from _networks(settings)
     yield from _virtual(settings)
     yield from _vrfs(settings)
+    yield from _inside(settings)
+    yield from _in_network(settings)
+    yield from _names(settings)
+    yield from lab.problems(settings)
 
 
 def _networks(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
@@ -119,3 +124,122 @@ def _vrfs(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
                     f"{vrf.mapped} overlaps the network {network} of {other_name}, which could not "
                     "tell the two apart; take another prefix",
                 )
+
+
+def _inside(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """Within one namespace, too, a network is one interface's."""
+    host: list[_Held] = [
+        (("bridges", name, "addresses", at), name, text)
+        for name, bridge in settings.bridges.items()
+        for at, text in enumerate(bridge.addresses)
+    ]
+    bridged = len(host)
+    host += [
+        (("communication", at, "address"), f"{one.on}.{one.vlan}", one.address)
+        for at, one in enumerate(settings.communication)
+    ]
+    host += [
+        (("tunnels", name, "address"), name, one.address) for name, one in settings.tunnels.items()
+    ]
+    # What bridges have among themselves has been told.
+    yield from _overlaps(host, bridged)
+    for at, router in enumerate(settings.routers):
+        yield from _overlaps(
+            [
+                (("routers", at, "legs", number, "addresses", place), f"eth{number}", text)
+                for number, leg in enumerate(router.legs)
+                for place, text in enumerate(leg.addresses)
+            ]
+        )
+    for name, machine in settings.machines.items():
+        yield from _overlaps(
+            [
+                (("machines", name, "interfaces", link, "addresses", place), link, text)
+                for link, interface in machine.interfaces.items()
+                for place, text in enumerate(interface.addresses)
+            ]
+        )
+
+
+_Held = tuple[Origin, str, str]
+"""The place of an address in the file, its interface, and itself."""
+
+
+def _overlaps(held: list[_Held], first: int = 0) -> Iterator[tuple[Origin, str]]:
+    """Look from number `first` on at those in front of each."""
+    for at, (origin, link, text) in enumerate(held[first:], first):
+        mine = ipaddress.ip_interface(text)
+        for _, other, held_there in held[:at]:
+            theirs = ipaddress.ip_interface(held_there)
+            if mine.version != theirs.version:
+                continue
+            if mine.ip == theirs.ip:
+                yield origin, f"{mine.ip} is on {other} already; keep one"
+            elif link != other and mine.network.overlaps(theirs.network):
+                what = f"{mine.network} overlaps {theirs.network} on {other}"
+                yield origin, f"{what}; take another network"
+            else:
+                continue
+            break
+
+
+def _in_network(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """A segment's own addresses are in its network."""
+    for at, segment in enumerate(settings.segments):
+        network = ipaddress.ip_network(segment.network)
+        for place, text in enumerate(segment.addresses):
+            first, _, last = text.partition("-")
+            if any(ipaddress.ip_address(one) not in network for one in (first, last or first)):
+                yield (
+                    ("segments", at, "addresses", place),
+                    f"{text} is not in the segment's network, {network}",
+                )
+
+
+def _names(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """Names that are made from names of the file; and namespaces, which are the host's."""
+    for at, one in enumerate(settings.communication):
+        yield from _too_long(("communication", at, "on"), f"{one.on}.{one.vlan}")
+    if settings.tap is not None and settings.tap.kind == "veth":
+        yield from _too_long(("tap", "name"), far_end(settings.tap.name))
+    spaces: dict[str, str] = {}
+    for origin, name, what in (
+        *(
+            (("segments", at, "name"), f"seg-{segment.name}", "a segment")
+            for at, segment in enumerate(settings.segments)
+        ),
+        *(
+            (("routers", at, "name"), router.name, "a router")
+            for at, router in enumerate(settings.routers)
+        ),
+        *((("machines", name), name, "a machine") for name in settings.machines),
+    ):
+        if name in spaces:
+            yield origin, f"the namespace {name} is that of {spaces[name]} already; rename one"
+        spaces.setdefault(name, what)
+    yield from _place(settings)
+
+
+def _too_long(origin: Origin, name: str) -> Iterator[tuple[Origin, str]]:
+    if len(name.encode()) > MAX_NAME:
+        what = f"makes the interface {name}, and a name has at most {MAX_NAME} characters"
+        yield origin, f"{what}; take a shorter one"
+
+
+def _place(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """Suricata's: its owner is known, and nobody wants the offloads that it does not."""
+    place = settings.suricata
+    if place is None:
+        return
+    if place.socket is not None or place.events is not None:
+        unknown = directories.unknown(place.user, place.group)
+        if unknown is not None:
+            key = "user" if "user" in unknown else "group"
+            yield ("suricata", key), f"{unknown}; create it, or name another"
+    wanted = settings.offloads.get(place.on)
+    for feature, on in wanted if wanted is not None else ():
+        if on:
+            yield (
+                ("offloads", place.on, feature),
+                f"Suricata listens on {place.on}, where it has to be off; take this out",
+            )

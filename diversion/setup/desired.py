@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
-from diversion.setup import segments, vrfs
+from diversion.setup import lab, segments, vrfs
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
 from diversion.setup.names import mark_base, short, spread, stable_mac
 from diversion.setup.settings import (
     BridgeSettings,
     Gateway1Settings,
     Gateway2Settings,
+    SuricataPlaceSettings,
     TapSettings,
     TopologySettings,
     VirtualSettings,
@@ -25,6 +26,7 @@ from diversion.setup.settings import (
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     ForwardPolicy,
     Key,
     Link,
@@ -32,6 +34,7 @@ from diversion.setup.things import (
     Namespace,
     Offload,
     Origin,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -84,6 +87,7 @@ class Building:
             self.told += forwarding("", self.backend, (forwards[0],))
         for name, bridge in settings.bridges.items():
             self.told += _bridge(name, bridge, ("bridges", name))
+        lab.add(self)
         for at, virtual in enumerate(settings.virtual):
             self._virtual(virtual, ("virtual", at))
         if settings.gateway1 is not None:
@@ -94,6 +98,8 @@ class Building:
         vrfs.add(self)
         if settings.tap is not None:
             self._tap(settings.tap, ("tap",))
+        if settings.suricata is not None:
+            self.told += _suricata(settings.suricata, ("suricata",))
         for link, offloads in settings.offloads.items():
             for feature, on in offloads:
                 if on is not None:
@@ -235,28 +241,41 @@ class Building:
         for network in gateway2.gateway1:
             here.append(Rule("input", _to(address, port, network), "accept"))
         here.append(Rule("input", _to(address, port), "drop"))
-        transparent = Match(arriving=gateway2.decoys, protocol="tcp", transparent=True)
-        here.append(Rule("mark", transparent, "mark", number=gateway2.mark))
+        table = gateway2.table
+        if gateway2.decoys is not None:
+            transparent = Match(arriving=gateway2.decoys, protocol="tcp", transparent=True)
+            here.append(Rule("mark", transparent, "mark", number=gateway2.mark))
+            self.told += [
+                PolicyRule(space, RULE_PRIORITY, table, mark=gateway2.mark, origin=origin),
+                Wanted(Sysctl(space, f"ipv4/conf/{gateway2.decoys}/rp_filter", origin), "2"),
+            ]
+        # What a decoy on this machine says passes no hook before it is routed: by its source.
         self.told += [
-            PolicyRule(space, RULE_PRIORITY, gateway2.table, mark=gateway2.mark, origin=origin),
-            Route(space, "0.0.0.0/0", "lo", table=gateway2.table, local=True, origin=origin),
-            Wanted(Sysctl(space, f"ipv4/conf/{gateway2.decoys}/rp_filter", origin), "2"),
+            PolicyRule(space, RULE_PRIORITY, table, source=network, origin=(*origin, "beside", at))
+            for at, network in enumerate(gateway2.beside)
         ]
+        if gateway2.decoys is not None or gateway2.beside:
+            own = Route(space, "0.0.0.0/0", "lo", table=table, local=True, origin=origin)
+            self.told.append(own)
 
     def _tap(self, tap: TapSettings, origin: Origin) -> None:
-        name = tap.name
-        self.told += [
-            Link("", name, "tap", origin=origin),
-            Wanted(LinkSetting("", name, "mtu", (*origin, "mtu")), tap.mtu),
-            Wanted(LinkSetting("", name, "arp", origin), False),
-            Wanted(LinkSetting("", name, "addrgenmode", origin), "none"),
-            Wanted(Sysctl("", f"ipv6/conf/{name}/disable_ipv6", origin), "1"),
-            Wanted(Sysctl("", f"ipv6/conf/{name}/forwarding", origin), "0"),
-            Wanted(Sysctl("", f"ipv4/conf/{name}/forwarding", origin), "0"),
-        ]
+        # What is written into a tap arrives on it; into one end of a pair, on the other end.
+        paired = tap.kind == "veth"
+        ends = [tap.name, *([far_end(tap.name)] if paired else [])]
+        peer = ends[-1] if paired else ""
+        self.told.append(Link("", tap.name, tap.kind, peer=peer, origin=origin))
+        for name in ends:
+            self.told += [
+                Wanted(LinkSetting("", name, "mtu", (*origin, "mtu")), tap.mtu),
+                Wanted(LinkSetting("", name, "arp", origin), False),
+                Wanted(LinkSetting("", name, "addrgenmode", origin), "none"),
+                Wanted(Sysctl("", f"ipv6/conf/{name}/disable_ipv6", origin), "1"),
+                Wanted(Sysctl("", f"ipv6/conf/{name}/forwarding", origin), "0"),
+                Wanted(Sysctl("", f"ipv4/conf/{name}/forwarding", origin), "0"),
+            ]
+            self.up("", name, origin)
         # Whatever arrives there has been seen by the packet sockets; nothing else shall.
-        self.rules.setdefault("", []).append(Rule("ingress", Match(arriving=name), "drop"))
-        self.up("", name, origin)
+        self.rules.setdefault("", []).append(Rule("ingress", Match(arriving=ends[-1]), "drop"))
 
 
 # --- Parts ----------------------------------------------------------------------------------------
@@ -286,6 +305,28 @@ def _bridge(name: str, bridge: BridgeSettings, origin: Origin) -> Iterator[Desir
         yield Address("", name, address, origin=(*origin, "addresses", at))
     for at, route in enumerate(bridge.routes):
         yield Route("", route.to, name, via=route.via, origin=(*origin, "routes", at))
+
+
+def far_end(tap: str) -> str:
+    """The other end of a pair that stands for a tap."""
+    return f"{tap}-end"
+
+
+def _suricata(place: SuricataPlaceSettings, origin: Origin) -> Iterator[Desired]:
+    """Suricata's own words: "ethtool -K IFACE sg off gro off lro off tso off gso off".
+
+    Where they are on it switches them off itself, and on again when it ends. The kernel takes tso
+    away with sg, so that sg goes last, and comes back first; both features of it count as sg.
+    """
+    for feature in ("gro", "lro", "tso", "gso", "tx-scatter-gather-fraglist", "sg"):
+        yield Wanted(Offload("", place.on, feature, (*origin, "on")), False)
+    for key in ("socket", "events"):
+        path = getattr(place, key)
+        if path is not None:
+            here = (*origin, key)
+            yield Directory(path, beside=place.on, origin=here)
+            whose = f"{place.user}:{place.group} {place.mode}"
+            yield Wanted(Ownership(path, here), whose)
 
 
 def _gateway1(gateway1: Gateway1Settings) -> Iterator[Rule]:

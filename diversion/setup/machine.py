@@ -3,7 +3,8 @@
     step ──> Machine ──┬── links, addresses, routes, rules     netlink (`netlink`)
                        ├── namespaces                          mount(2), as `ip netns` does
                        ├── settings                            netlink, /proc/sys/net, ethtool
-                       └── firewall                            nft or iptables with ipset
+                       ├── firewall                            nft or iptables with ipset
+                       └── directories                         mkdir(2)
 
 What is to be made and is there already is an error; what is to be removed and is gone is not: a
 step of which nobody knows whether it was done must be undone all the same.
@@ -27,14 +28,16 @@ from pyroute2 import IPRoute  # type: ignore[import-untyped]
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 from diversion import kernel
-from diversion.setup import SetupError, netlink
+from diversion.setup import SetupError, directories, netlink
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
+    Directory,
     ForwardPolicy,
     LinkSetting,
     Namespace,
     Offload,
+    Ownership,
     Ruleset,
     Setting,
     Sysctl,
@@ -111,6 +114,8 @@ class Machine:
             case Ruleset():
                 backend = nft if thing.backend == "nftables" else iptables
                 backend.make(self.run, thing)
+            case Directory():
+                directories.make(thing)
             case _:
                 netlink.make(self, thing)
 
@@ -123,6 +128,8 @@ class Machine:
             case Ruleset():
                 backend = nft if thing.backend == "nftables" else iptables
                 backend.remove(self.run, thing)
+            case Directory():
+                directories.remove(thing)
             case _ if not self.has(thing.namespace):
                 pass
             case _:
@@ -170,6 +177,8 @@ class Machine:
                 if backend == "nftables":
                     return nft.forward_policy(self.run, namespace)
                 return iptables.forward_policy(self.run, namespace)
+            case Ownership(path):
+                return directories.ownership(path)
             case LinkSetting():
                 return netlink.link_setting(self, setting)
 
@@ -184,6 +193,8 @@ class Machine:
             case ForwardPolicy(namespace, backend):
                 module = nft if backend == "nftables" else iptables
                 module.set_forward_policy(self.run, namespace, str(value))
+            case Ownership(path):
+                directories.give(path, str(value))
             case LinkSetting():
                 netlink.set_link(self, setting, value)
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 # linux/if.h, linux/if_addr.h, linux/rtnetlink.h, linux/if_link.h
 IFF_UP: Final = 0x1
 IFF_NOARP: Final = 0x80
-_IFA_F_NODAD: Final = 0x02
+IFA_F_NODAD: Final = 0x02
 _IFA_F_NOPREFIXROUTE: Final = 0x200
 _RTNH_F_ONLINK: Final = 4
 _SCOPE_LINK: Final = 253
@@ -238,7 +238,7 @@ def _address(machine: Machine, thing: Address) -> dict[str, Any]:
     flags = 0 if thing.network else _IFA_F_NOPREFIXROUTE
     if value.version == 6:
         # Duplicate address detection would keep the address unusable for a second.
-        flags |= _IFA_F_NODAD
+        flags |= IFA_F_NODAD
     told: dict[str, Any] = {
         "index": machine.link_index(thing.namespace, thing.link),
         "address": str(value.ip),
@@ -337,6 +337,8 @@ FEATURES: Final = {
     "gso": "tx-generic-segmentation",
     "tso": "tx-tcp-segmentation",
     "lro": "rx-lro",
+    "sg": "tx-scatter-gather",
+    "tx-scatter-gather-fraglist": "tx-scatter-gather-fraglist",
 }
 
 

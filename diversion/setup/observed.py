@@ -11,13 +11,14 @@ from typing import Any
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from diversion.setup import SetupError
+from diversion.setup import SetupError, directories
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.machine import Machine, reason
 from diversion.setup.netlink import RULE_FAMILIES, read_attribute
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Forwarding,
     Key,
     Link,
@@ -88,11 +89,15 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
     for namespace in sorted(spaces):
         if machine.has(namespace):
             look(machine, namespace, found)
+            if namespace:
+                found.things[("namespace", namespace)] = Namespace(namespace)
     for one in wanted:
         if isinstance(one, Namespace) and machine.has(one.name):
             found.things[one.key] = one
         if isinstance(one, VrfRule) and machine.has(one.namespace):
             _look_for_vrf_rule(machine, one, found)
+        if isinstance(one, Directory):
+            _look_at_directory(one, found)
         if isinstance(one, Ruleset) and machine.has(one.namespace):
             backend = nft if one.backend == "nftables" else iptables
             seen = backend.fingerprint(machine.run, one.namespace, one.name)
@@ -104,6 +109,14 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
         if not isinstance(setting, LinkSetting) and setting.key not in found.settings:
             found.settings[setting.key] = machine.read(setting)
     return found
+
+
+def _look_at_directory(one: Directory, found: Observed) -> None:
+    """At it, and at the one in which it is to be."""
+    for _, path in (one.key, *one.stands_on):
+        seen = directories.look(path)
+        if seen is not None:
+            found.things.setdefault(seen.key, seen)
 
 
 def _home(one: Desired) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from diversion.setup.journal import Entry
 from diversion.setup.observed import Observed
@@ -21,6 +21,7 @@ from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Key,
     Link,
     LinkSetting,
@@ -229,6 +230,10 @@ def difference(wanted: Thing, found: Any) -> str | None:
             if (wanted.via, wanted.link) != (found.via, found.link):
                 way = f"through {found.via}" if found.via else f"out of {found.link}"
                 return f"there is a route to {wanted.to} already, {way}"
+        case Directory():
+            if found.what != "directory":
+                what = f"there is something called {wanted.path} already, and it is no directory"
+                return f"{what}; take another path"
         case PolicyRule():
             if wanted.table != found.table:
                 return f"there is a rule of priority {wanted.priority} already"
@@ -239,7 +244,7 @@ def difference(wanted: Thing, found: Any) -> str | None:
 
 
 def _absent_ground(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem]:
-    """What is to stand on an interface that nobody makes."""
+    """What is to stand on something that nobody makes."""
     made = {one.key for one in desired}
     made |= {
         ("link", one.peer_namespace, one.peer)
@@ -249,15 +254,44 @@ def _absent_ground(desired: Sequence[Desired], observed: Observed) -> Iterator[P
     made |= {("link", one.key[1], "lo") for one in desired if one.key[0] == "namespace"}
     told = set()
     for one in desired:
-        for key in one.stands_on:
-            if key in made or key in observed.things or key in told or key[0] != "link":
+        for key in (*one.stands_on, *_bridge_of(one)):
+            if key in made or key in observed.things or key in told:
                 continue
             told.add(key)
-            where = f" in the namespace {key[1]}" if key[1] else ""
-            yield (
-                one.origin,
-                f"there is no interface {key[2]}{where}; ip link shows those there are",
-            )
+            inside = ("namespace", key[1])
+            # Where there is no namespace there is nothing in it; once is enough.
+            if key[0] != "link" or not key[1] or inside in made or inside in observed.things:
+                yield one.origin, _absent(key)
+    for one in desired:
+        for key in _bridge_of(one):
+            found = observed.things.get(key)
+            if found is not None and key not in made and found.kind not in _MASTERS:
+                yield one.origin, f"{key[2]} is no bridge, but {found.kind}; name one that is"
+
+
+# What can have ports; by the kernel's names.
+_MASTERS: Final = ("bridge", "bond", "team", "vrf", "openvswitch")
+
+
+def _bridge_of(one: Desired) -> tuple[Key, ...]:
+    """The bridge that an interface is to be a port of."""
+    if not isinstance(one, Wanted) or not isinstance(one.setting, LinkSetting):
+        return ()
+    if one.setting.attribute != "master" or not one.value:
+        return ()
+    return (("link", one.setting.namespace, str(one.value)),)
+
+
+def _absent(key: Key) -> str:
+    match key:
+        case ("namespace", name):
+            return f"there is no namespace {name}; ip netns shows those there are"
+        case ("directory", path):
+            return f"there is no directory {path}; make it, or name another"
+        case (_, namespace, name):
+            where = f" in the namespace {namespace}" if namespace else ""
+            return f"there is no interface {name}{where}; ip link shows those there are"
+    raise ValueError(key)
 
 
 def _in_use(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from pathlib import PurePosixPath
 from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
@@ -95,6 +96,26 @@ def _network(text: str) -> str:
         raise ValueError(f"{text!r} has bits below its prefix; the network is {meant}") from None
 
 
+def _any_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address; allowed: 192.0.2.1, 2001:db8::1") from None
+
+
+def _any_network(text: str) -> str:
+    try:
+        return str(ipaddress.ip_network(text))
+    except ValueError:
+        try:
+            meant = ipaddress.ip_network(text, strict=False)
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is no network; allowed: 192.0.2.0/24, 2001:db8::/64"
+            ) from None
+        raise ValueError(f"{text!r} has bits below its prefix; the network is {meant}") from None
+
+
 def _range(text: str) -> str:
     """`192.0.2.10`, or `192.0.2.10-192.0.2.20`."""
     first, dash, last = text.partition("-")
@@ -140,15 +161,41 @@ def _tcp(port: str) -> str:
     return port
 
 
+def _other_end(text: str) -> str:
+    machine, slash, interface = text.partition("/")
+    if not slash:
+        raise ValueError(f"{text!r} names no interface; allowed: MACHINE/INTERFACE")
+    return f"{_segment_name(machine)}/{interface_name(interface)}"
+
+
+def _directory(text: str) -> str:
+    path = PurePosixPath(text)
+    if not path.is_absolute() or ".." in path.parts or path.parent == path or "\0" in text:
+        raise ValueError(f"{text!r} is no path of a directory; allowed: /var/log/suricata")
+    return str(path)
+
+
+def _mode(text: str) -> str:
+    if not re.fullmatch(r"0?[0-7]{3}", text):
+        raise ValueError(f"{text!r} is no mode of a directory; allowed: '0750', in quotes")
+    return text.rjust(4, "0")
+
+
 TopologyName = Annotated[str, AfterValidator(_topology_name)]
 InterfaceName = Annotated[str, AfterValidator(interface_name)]
 NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
 IPv4 = Annotated[str, AfterValidator(_address)]
 InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
 Network = Annotated[str, AfterValidator(_network)]
+AnyIP = Annotated[str, AfterValidator(_any_address)]
+AnyNetwork = Annotated[str, AfterValidator(_any_network)]
 AddressRange = Annotated[str, AfterValidator(_range)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
 Port = Annotated[str, BeforeValidator(_port)]
+MachineName = Annotated[str, AfterValidator(_segment_name)]
+OtherEnd = Annotated[str, AfterValidator(_other_end)]
+DirectoryPath = Annotated[str, AfterValidator(_directory)]
+Mode = Annotated[str, AfterValidator(_mode)]
 
 
 # --- Sections -------------------------------------------------------------------------------------
@@ -157,8 +204,16 @@ Port = Annotated[str, BeforeValidator(_port)]
 class RouteSettings(_Model):
     """A route through a neighbour."""
 
-    to: Network = Field(description="the network: 10.1.0.0/24, or 0.0.0.0/0 for everything")
-    via: IPv4 = Field(description="the neighbour's address")
+    to: AnyNetwork = Field(
+        description="the network: 10.1.0.0/24, or 0.0.0.0/0 (::/0) for everything"
+    )
+    via: AnyIP = Field(description="the neighbour's address")
+
+    @model_validator(mode="after")
+    def _one_family(self) -> Self:
+        if ipaddress.ip_network(self.to).version != ipaddress.ip_address(self.via).version:
+            raise ValueError(f"{self.to} and {self.via} are of two families; take one of them")
+        return self
 
 
 class BridgeSettings(_Model):
@@ -200,6 +255,29 @@ class TapSettings(_Model):
 
     name: InterfaceName = Field(default="vtap0", description="the tap")
     mtu: int = Field(default=1500, ge=68, le=65521, description="its MTU: that of what is captured")
+    kind: Literal["tap", "veth"] = Field(
+        default="tap",
+        description="veth: a pair, into one end of which packets are injected, where no tap may be "
+        "made; the service then has tap: interface instead of name",
+    )
+
+
+class SuricataPlaceSettings(_Model):
+    """Where Suricata is: the interface on which it listens, and its directories."""
+
+    on: InterfaceName = Field(
+        description="the interface on which it listens: gro, gso, tso and lro are off there, or it "
+        "would see frames that nobody sent"
+    )
+    socket: DirectoryPath | None = Field(
+        default=None, description="the directory of its command socket"
+    )
+    events: DirectoryPath | None = Field(
+        default=None, description="the directory of its eve.json and logs"
+    )
+    user: str = Field(default="root", description="who owns these directories")
+    group: str = Field(default="root", description="which group may look into them")
+    mode: Mode = Field(default="0750", description="their mode")
 
 
 class OffloadSettings(_Model):
@@ -226,7 +304,12 @@ class Gateway2Settings(_Model):
     )
     listen: Endpoint = Field(description="where it accepts gateway1: address:port")
     gateway1: list[Network] = Field(min_length=1, description="who may connect: 172.16.23.1/32")
-    decoys: InterfaceName = Field(description="the interface behind which the decoys are")
+    decoys: InterfaceName | None = Field(
+        default=None, description="the interface behind which the decoys are"
+    )
+    beside: list[Network] = Field(
+        default=[], description="decoys on the same machine: what they answer stays there"
+    )
     mark: int = Field(
         default=0x5054, ge=1, le=0xFFFFFFFF, description="the mark of packets of its own sockets"
     )
@@ -297,6 +380,42 @@ class RouterSettings(_Model):
     )
     legs: list[LegSettings] = Field(min_length=1, description="its interfaces, eth0 and on")
     routes: list[RouteSettings] = Field(default=[], description="routes through neighbours")
+
+
+class MachineInterfaceSettings(_Model):
+    """An interface of a machine; without `on` and `to` it is the end that another's `to` names."""
+
+    on: InterfaceName | None = Field(
+        default=None, description="the bridge of this host that it is a port of"
+    )
+    to: OtherEnd | None = Field(
+        default=None, description="the other end of its wire: MACHINE/INTERFACE"
+    )
+    addresses: list[InterfaceAddress] = Field(
+        default=[], description="its addresses, with prefix lengths"
+    )
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.on is not None and self.to is not None:
+            raise ValueError("has on and to; a wire has two ends, take one of them out")
+        return self
+
+
+class MachineSettings(_Model):
+    """A namespace that stands for a machine: for a demo, a trial, a test."""
+
+    interfaces: dict[InterfaceName, MachineInterfaceSettings] = Field(
+        default={}, description="its interfaces, by name"
+    )
+    loopback: list[InterfaceAddress] = Field(
+        default=[], description="addresses that are its own on every network"
+    )
+    routes: list[RouteSettings] = Field(default=[], description="routes through neighbours")
+    forwards: bool = Field(default=False, description="whether it is a router")
+    low_ports: bool = Field(
+        default=False, description="whether servers without privileges may take ports below 1024"
+    )
 
 
 class TunnelSettings(_Model):
@@ -383,6 +502,9 @@ class TopologySettings(_Model):
     routers: list[RouterSettings] = Field(
         default=[], description="namespaces that forward between bridges"
     )
+    machines: dict[MachineName, MachineSettings] = Field(
+        default={}, description="namespaces that stand for machines, by name"
+    )
     tunnels: dict[InterfaceName, TunnelSettings] = Field(
         default={}, description="tunnels to other hosts, by the interface's name"
     )
@@ -393,6 +515,7 @@ class TopologySettings(_Model):
         default={}, description="networks that overlap, each in a VRF of its own, by its name"
     )
     tap: TapSettings | None = Field(default=None, description="the analysis tap")
+    suricata: SuricataPlaceSettings | None = Field(default=None, description="Suricata's place")
     offloads: dict[InterfaceName, OffloadSettings] = Field(
         default={}, description="offloads of interfaces, by name"
     )

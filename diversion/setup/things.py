@@ -11,6 +11,7 @@ which it cannot be, so that the fall of one tells of the fall of others.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import ClassVar, Final, Literal
 
 from diversion.setup.firewall.rules import AddressSet, Rule
@@ -218,6 +219,24 @@ class Ruleset(_Keyed):
 
 
 @dataclass(frozen=True)
+class Directory(_Keyed):
+    """A directory of the host; `beside` is the interface that it is drawn with."""
+
+    _kind: ClassVar = "directory"
+    _named: ClassVar = ("path",)
+    namespace: ClassVar = ""
+
+    path: str
+    # What is there under its name may be something else.
+    what: Literal["directory", "file"] = "directory"
+    beside: str = field(default="", compare=False)
+    origin: Origin = field(default=(), compare=False)
+
+    def _ground(self) -> tuple[Key, ...]:
+        return (("directory", str(PurePosixPath(self.path).parent)),)
+
+
+@dataclass(frozen=True)
 class LinkSetting(_Keyed):
     """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface."""
 
@@ -273,8 +292,23 @@ class ForwardPolicy(_Keyed):
     origin: Origin = field(default=(), compare=False)
 
 
-Thing = Namespace | Link | Address | Route | PolicyRule | VrfRule | Forwarding | Ruleset
-Setting = LinkSetting | Sysctl | Offload | ForwardPolicy
+@dataclass(frozen=True)
+class Ownership(_Keyed):
+    """Whose a directory is: `root:adm 0750`."""
+
+    _kind: ClassVar = "ownership"
+    _named: ClassVar = ("path",)
+    namespace: ClassVar = ""
+
+    path: str
+    origin: Origin = field(default=(), compare=False)
+
+    def _ground(self) -> tuple[Key, ...]:
+        return (("directory", self.path),)
+
+
+Thing = Namespace | Link | Address | Route | PolicyRule | VrfRule | Forwarding | Ruleset | Directory
+Setting = LinkSetting | Sysctl | Offload | ForwardPolicy | Ownership
 Value = str | int | bool
 
 

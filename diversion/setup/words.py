@@ -13,12 +13,14 @@ from diversion.setup.steps import Make, Set, Step
 from diversion.setup.things import (
     MAIN_TABLE,
     Address,
+    Directory,
     Forwarding,
     ForwardPolicy,
     Link,
     LinkSetting,
     Namespace,
     Offload,
+    Ownership,
     PolicyRule,
     Route,
     RuleFamily,
@@ -68,6 +70,8 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             # One address may have several entries, as the flooding list's 00:00:00:00:00:00 has.
             inside = f" -n {thing.namespace}" if thing.namespace else ""
             return [f"bridge{inside} fdb {'append' if add else 'del'} {kind}"]
+        case Directory(path):
+            return [f"mkdir -m 0700 {path}" if add else f"rmdir {path}"]
         case Ruleset():
             backend = nft if thing.backend == "nftables" else iptables
             lines = backend.commands(thing) if add else backend.removal_commands(thing)
@@ -90,6 +94,9 @@ def _setting(setting: Setting, value: Value) -> str:
             return _within(namespace, f"sysctl -w net/{name}={value}")
         case Offload(namespace, link, feature):
             return _within(namespace, f"ethtool -K {link} {feature} {'on' if value else 'off'}")
+        case Ownership(path):
+            owner, _, mode = str(value).partition(" ")
+            return f"chown {owner} {path} && chmod {mode} {path}"
         case ForwardPolicy(namespace):
             return _within(namespace, f"iptables -P FORWARD {value}")
     raise TypeError(setting)

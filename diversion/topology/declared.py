@@ -8,6 +8,7 @@ from diversion.setup.firewall.rules import Rule
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Key,
     Link,
     LinkSetting,
@@ -46,6 +47,7 @@ def declared(desired: Iterable[Desired], states: Mapping[Key, State] | None = No
                 place = setting.namespace
                 graph.join(Edge((place, str(one.value)), (place, setting.link), "port"))
     _firewalls(wanted, graph, marks)
+    _suricata(wanted, graph, marks)
     return graph
 
 
@@ -75,6 +77,9 @@ def _details(wanted: list[Desired], place: str, name: str) -> tuple[str, ...]:
 def _foreign(wanted: list[Desired], graph: Graph) -> None:
     """Interfaces that are there already: the topology stands on them and does not make them."""
     for one in wanted:
+        if isinstance(one, Address) and one.link == "lo":
+            own = _details(wanted, one.namespace, "lo")
+            graph.add(Node("lo", "loopback", one.namespace, own))
         for key in one.stands_on:
             if key[0] == "link" and key[2] != "lo":
                 graph.add(Node(key[2], "interface", key[1], _details(wanted, key[1], key[2])))
@@ -92,6 +97,16 @@ def _firewalls(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) 
                 lines = [*lines[:5], f"and {len(lines) - 5} more rules"]
             state = marks.get(one.key, "")
             graph.add(Node("firewall", one.backend, one.namespace, tuple(lines), state))
+
+
+def _suricata(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -> None:
+    """Suricata, on the interface where it listens, with its directories."""
+    places = [one for one in wanted if isinstance(one, Directory) and one.beside]
+    if places:
+        state = marks.get(places[0].key, "")
+        paths = tuple(one.path for one in places)
+        graph.add(Node("Suricata", "sensor", "", paths, state))
+        graph.join(Edge(("", places[0].beside), ("", "Suricata"), "on"))
 
 
 def _rule(rule: Rule) -> str:

@@ -27,6 +27,8 @@ _QUESTIONS = (
     ("bridge", "fdb"),
     ("nft", "list", "ruleset"),
     ("ipset", "save"),
+    # Suricata's place.
+    ("find", "/run", "/var/log", "-maxdepth", "1", "-name", "suricata*", "-printf", "%p %u %g %m "),
 )
 
 

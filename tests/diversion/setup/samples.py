@@ -5,12 +5,14 @@ from __future__ import annotations
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
 from diversion.setup.things import (
     Address,
+    Directory,
     Forwarding,
     ForwardPolicy,
     Link,
     LinkSetting,
     Namespace,
     Offload,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -103,6 +105,10 @@ THINGS: list[tuple[Thing, list[str]]] = [
         Forwarding("", "x", "00:00:00:00:00:00", "192.0.2.2"),
         ["bridge fdb append 00:00:00:00:00:00 dev x dst 192.0.2.2"],
     ),
+    (
+        Directory("/run/suricata"),
+        ["mkdir -m 0700 /run/suricata"],
+    ),
 ]
 
 SETTINGS: list[tuple[Setting, Value, Value, str]] = [
@@ -124,5 +130,11 @@ SETTINGS: list[tuple[Setting, Value, Value, str]] = [
         "ip netns exec vip sysctl -w net/ipv4/ip_forward=1",
     ),
     (Offload("", "br1", "gro"), False, True, "ethtool -K br1 gro off"),
+    (
+        Ownership("/run/suricata"),
+        "root:adm 0750",
+        "root:root 0700",
+        "chown root:adm /run/suricata && chmod 0750 /run/suricata",
+    ),
     (ForwardPolicy("", "iptables"), "ACCEPT", "DROP", "iptables -P FORWARD ACCEPT"),
 ]

@@ -42,3 +42,38 @@ def test_two_bridges_do_not_share_a_network() -> None:
     other = BRIDGES | {"br1": {"addresses": ["2001:db8::2/64"]}}
     [text] = found(bridges=other)
     assert text.startswith("2001:db8::/64 overlaps 2001:db8::/64 on br0")
+
+
+def test_one_namespace_has_a_network_once() -> None:
+    legs = [{"on": "b", "addresses": ["10.0.0.1/24"]}, {"on": "b", "addresses": ["10.0.0.2/25"]}]
+    assert found(routers=[{"name": "r", "legs": legs}]) == [
+        "10.0.0.0/25 overlaps 10.0.0.0/24 on eth0; take another network"
+    ]
+    tunnel = {"kind": "gre", "local": "10.0.0.1", "remote": "10.0.0.2", "address": "203.0.113.1/32"}
+    assert found(bridges=BRIDGES, tunnels={"t0": tunnel}) == [
+        "203.0.113.1 is on br0 already; keep one"
+    ]
+    eth = {
+        "eth0": {"on": "b", "addresses": ["10.0.0.1/24"]},
+        "eth1": {"on": "b", "addresses": ["10.0.0.9/24", "2001:db8::1/64"]},
+    }
+    assert found(machines={"m": {"interfaces": eth}}) == [
+        "10.0.0.0/24 overlaps 10.0.0.0/24 on eth0; take another network"
+    ]
+
+
+def test_a_namespace_has_one_owner() -> None:
+    leg = [{"on": "b", "addresses": ["10.0.0.1/24"]}]
+    segment = {"name": "a", "on": "b", "network": "10.0.0.0/24"}
+    assert found(
+        routers=[{"name": "seg-a", "legs": leg}], segments=[segment], machines={"seg-a": {}}
+    ) == [
+        "the namespace seg-a is that of a segment already; rename one",
+        "the namespace seg-a is that of a segment already; rename one",
+    ]
+
+
+def test_the_pair_of_a_tap_has_names_of_its_own() -> None:
+    assert found(tap={"name": "a" * 11, "kind": "veth"}) == []
+    [text] = found(tap={"name": "a" * 12, "kind": "veth"})
+    assert text.startswith("makes the interface aaaaaaaaaaaa-end, and a name has at most 15")

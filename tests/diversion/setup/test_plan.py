@@ -13,10 +13,12 @@ from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Key,
     Link,
     LinkSetting,
     Namespace,
+    Ownership,
     Route,
     Ruleset,
     Sysctl,
@@ -260,3 +262,60 @@ class TestNetworksThatOverlap:
     def test_a_vrf_with_another_table_is_somebody_elses(self) -> None:
         [text] = problems([self.red], seen(Link("", "red", "vrf", number=9)))
         assert "with another number" in text
+
+
+LOGS = Directory("/var/log/eve", origin=("suricata", "events"))
+PARENT = Directory("/var/log")
+WHOSE = Wanted(Ownership("/var/log/eve"), "root:adm 0750")
+
+
+def owned(*things: object, whose: str) -> Observed:
+    observed = seen(*things)
+    observed.settings[WHOSE.key] = whose
+    return observed
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ([], "suricata.events: there is no directory /var/log; make it, or name another"),
+        (
+            [PARENT, Directory("/var/log/eve", "file")],
+            "suricata.events: there is something called /var/log/eve already, and it is no "
+            "directory; take another path",
+        ),
+    ],
+)
+def test_a_directory_that_cannot_be_had(there: list[object], said: str) -> None:
+    assert problems([LOGS], seen(*there)) == [said]
+
+
+def test_a_directory_is_made_or_given_and_given_back() -> None:
+    both = [LOGS, WHOSE]
+    made = steps(planned(both, seen(PARENT)))
+    assert made == [Make(LOGS), Set(WHOSE.setting, "root:adm 0750", None)]
+    # Its owner goes with it.
+    assert [step.inverse for step in made] == [Remove(LOGS), None]
+    there = owned(PARENT, LOGS, whose="root:root 0755")
+    given = Set(WHOSE.setting, "root:adm 0750", "root:root 0755")
+    assert steps(planned(both, there)) == [given]
+    assert steps(planned([], there, [given])) == [Set(WHOSE.setting, "root:root 0755", WHOSE.value)]
+    # Somebody gave it away since: it is given back to whom the file names.
+    assert steps(planned(both, there, made)) == [Set(WHOSE.setting, "root:adm 0750", None)]
+
+
+def test_a_bridge_that_nobody_makes_and_one_that_is_none() -> None:
+    port = [ETH0, Wanted(PORT, "br9")]
+    assert problems(port[1:], seen(ETH0)) == [
+        "bridges.br1.ports.0: there is no interface br9; ip link shows those there are"
+    ]
+    assert problems(port[1:], seen(ETH0, Link("", "br9", "dummy"))) == [
+        "bridges.br1.ports.0: br9 is no bridge, but dummy; name one that is"
+    ]
+
+
+def test_where_there_is_no_namespace_one_message_is_enough() -> None:
+    inside = Wanted(Sysctl("vip", "ipv4/conf/eth0/rp_filter", origin=("gateway2", 0)), "2")
+    assert problems([inside], seen()) == [
+        "gateway2.0: there is no namespace vip; ip netns shows those there are"
+    ]

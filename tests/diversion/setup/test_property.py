@@ -14,10 +14,44 @@ from diversion.setup.observed import Observed
 from diversion.setup.plan import plan
 from diversion.setup.settings import TopologySettings
 from diversion.setup.steps import Make, Remove, Set, Step
-from diversion.setup.things import Desired, Wanted
+from diversion.setup.things import Desired, Directory, Wanted
 from tests.support.plumbing import plumbed
 
 Kernel = dict[tuple[str, ...], object]
+
+
+VTEP = {"on": "br1", "vni": 7, "local": "203.0.113.1", "peers": ["203.0.113.2", "203.0.113.3"]}
+TUNNEL = {
+    "kind": "vxlan",
+    "vni": 77,
+    "local": "203.0.113.1",
+    "remote": "203.0.113.2",
+    "address": "10.99.0.1/24",
+    "routes": [{"to": "10.3.0.0/24", "via": "10.99.0.2"}],
+}
+GATEWAY2 = {
+    "namespace": "vm",
+    "listen": "10.5.0.2:9000",
+    "gateway1": ["10.5.0.1/32"],
+    "decoys": "eth0",
+    "beside": ["10.6.0.1/32"],
+}
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> dict[str, object]:
+    """A machine on br1, and perhaps one behind it."""
+    vm: dict[str, object] = {
+        "interfaces": {"eth0": {"on": "br1", "addresses": ["10.5.0.2/24", "2001:db8:5::2/64"]}},
+        "loopback": draw(st.sampled_from([[], ["10.6.0.1/32", "2001:db8:6::1/128"]])),
+        "routes": draw(st.sampled_from([[], [{"to": "::/0", "via": "2001:db8:5::1"}]])),
+        "low_ports": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        return {"vm": vm}
+    behind = {"interfaces": {"eth0": {"to": "vm/eth1", "addresses": ["10.8.0.2/24"]}}}
+    vm["interfaces"] |= {"eth1": {"addresses": ["10.8.0.1/24"]}}  # type: ignore[operator]
+    return {"behind": behind, "vm": vm | {"forwards": True}}
 
 
 @st.composite
@@ -56,7 +90,23 @@ def files(draw: st.DrawFn) -> dict[str, object]:
         "segments": segments,
     }
     if draw(st.booleans()):
-        told["tap"] = {}
+        told["tap"] = {"kind": draw(st.sampled_from(["tap", "veth"]))}
+        place = {"on": "vtap0", "socket": "/run/suricata"}
+        told |= draw(st.sampled_from([{}, {"suricata": place}]))
+    told |= draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "machines": machines(),
+                "vteps": st.just({"vx7": VTEP}),
+                "tunnels": st.just({"peer0": TUNNEL}),
+                "gateway1": st.just({"listen": "203.0.113.1:7000", "agents": ["198.51.100.0/24"]}),
+                "offloads": st.just({"br1": {"gro": False}}),
+            },
+        )
+    )
+    if "machines" in told and draw(st.booleans()):
+        told["gateway2"] = [GATEWAY2]
     if draw(st.booleans()):
         legs = [{"on": "br1", "addresses": ["10.2.0.1/24"]}]
         told["routers"] = [{"name": "win", "legs": legs}]
@@ -107,6 +157,8 @@ def ground(one: object) -> tuple[tuple[str, ...], ...]:
 
 def look(kernel: Kernel) -> Observed:
     observed = Observed()
+    there = Directory("/run")
+    observed.things[there.key] = there
     for key, one in kernel.items():
         if isinstance(one, Wanted):
             observed.settings[key] = one.value

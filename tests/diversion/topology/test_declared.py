@@ -66,3 +66,21 @@ def test_a_vrf_carries_its_interface() -> None:
     assert "red (vrf)  table " in text
     assert "└── eth0 (interface)" in text
     assert "10.9.0.0/24 from eth0 to 10.0.0.0/24" in text
+
+
+def test_suricata_listens_where_it_is_and_a_machine_has_its_own_addresses() -> None:
+    settings = {
+        "name": "h",
+        "tap": {},
+        "suricata": {"on": "vtap0", "socket": "/run/suricata", "events": "/var/log/suricata"},
+        "machines": {"vm": {"loopback": ["192.168.110.2/32"]}},
+    }
+    asked = desired(TopologySettings.model_validate(settings), "nftables")
+    new = {one.key: "new" for one in asked if one.key[0] in ("link", "directory")}
+    text = tree(declared(asked, new))  # type: ignore[arg-type]
+    for line in (
+        "+ vtap0 (tap)",
+        "    └── + Suricata (sensor)  /run/suricata, /var/log/suricata",
+        "lo (loopback)  192.168.110.2/32",
+    ):
+        assert line in text, (line, text)

@@ -11,6 +11,7 @@ import re
 
 import pytest
 
+from diversion.proxy.addresses import show_ends
 from fixtures.chain import (
     ATTACKER,
     CODECS,
@@ -22,7 +23,6 @@ from fixtures.chain import (
     Chain,
 )
 from fixtures.netns import LabError, wait_until
-from fixtures.programs import bracketed
 from tests.netns.proxies.conftest import RESET, Started
 
 pytestmark = [
@@ -50,7 +50,7 @@ def test_a_decoy_sees_the_peer(
 ) -> None:
     """Eight legs, two of each codec, behind eight ports of the decoy's addresses."""
     ends = {
-        (codec, leg): bracketed((GATEWAY2[leg], LEG_PORT + at))
+        (codec, leg): show_ends((GATEWAY2[leg], LEG_PORT + at))
         for at, (codec, leg) in enumerate(LEGS)
     }
     ports = {one: 81 + at for at, one in enumerate(LEGS)}

@@ -11,8 +11,8 @@ import itertools
 
 import pytest
 
+from diversion.proxy.addresses import show_ends
 from fixtures.chain import ATTACKER, DECOY, GATEWAY1, GATEWAY2, LEG_PORT, Chain
-from fixtures.programs import bracketed
 from tests.netns.proxies.conftest import Started
 
 pytestmark = [
@@ -68,7 +68,7 @@ def test_each_kind_of_decoy_sees_the_peer(kinds: Chain, started: Started, source
     legs = [
         {
             "address": f"{GATEWAY2[4]}:{ports[kind]}",
-            "decoy": [bracketed((address, 80)) for address in addresses.values()],
+            "decoy": [show_ends((address, 80)) for address in addresses.values()],
         }
         for kind, addresses in KINDS.items()
     ]
@@ -80,7 +80,7 @@ def test_each_kind_of_decoy_sees_the_peer(kinds: Chain, started: Started, source
             "rules": [
                 {
                     "agent": "edge",
-                    "listen": [bracketed((address, port)) for address in DECOY.values()],
+                    "listen": [show_ends((address, port)) for address in DECOY.values()],
                     "decoy": kind,
                 }
                 for kind, port in ports.items()
@@ -99,5 +99,5 @@ def test_each_kind_of_decoy_sees_the_peer(kinds: Chain, started: Started, source
             own = next(_ports)
             seen = chain.whom(family, own, to=ports[kind])
             assert seen == f"{ATTACKER[family]} {own}", kind
-            line = chain.wait_line("gateway2", peer=bracketed((ATTACKER[family], own)))
-            assert line["to"] == bracketed((addresses[family], 80))
+            line = chain.wait_line("gateway2", peer=show_ends((ATTACKER[family], own)))
+            assert line["to"] == show_ends((addresses[family], 80))

@@ -8,9 +8,9 @@ from ipaddress import ip_network
 
 import pytest
 
+from diversion.proxy.addresses import show_ends
 from fixtures.chain import AGENT, AGENT6, ATTACKER, DECOY, ENTRY, ENTRY6, LEG_PORT, Chain
 from fixtures.netns import Namespace
-from fixtures.programs import bracketed
 from tests.netns.proxies.conftest import Started
 
 pytestmark = [
@@ -179,7 +179,7 @@ def test_redirect_and_tproxy_at_the_agent_and_at_gateway1(chain: Chain, started:
                 seen = chain.whom(family, own, at=attacked, to=4711)
                 assert seen == f"{ATTACKER[family]} {own}", where
                 line = chain.wait_line(
-                    "gateway2", destination=bracketed((attacked, 4711)), end="closed"
+                    "gateway2", destination=show_ends((attacked, 4711)), end="closed"
                 )
                 assert line["peer"].endswith(f":{own}")
     finally:
