@@ -15,6 +15,7 @@ def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     """Give (place, what is wrong; what helps) for each."""
     yield from _networks(settings)
     yield from _virtual(settings)
+    yield from _vteps(settings)
 
 
 def _networks(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
@@ -81,3 +82,14 @@ def _virtual(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
             f"{marked} addresses with a MAC of their own; at most {MAX_MARKED} in one topology: "
             "use the style direct for the rest",
         )
+
+
+def _vteps(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """A VTEP has its peers from the file, or from FRR."""
+    for name, vtep in settings.vteps.items():
+        if settings.frr is None and not vtep.peers:
+            yield ("vteps", name), "has no peers; name them, or a section frr that finds them out"
+        if settings.frr is not None and vtep.peers:
+            yield ("vteps", name, "peers"), "frr finds the peers out; leave one of both away"
+    if settings.frr is not None and not settings.vteps:
+        yield ("frr",), "there is no VTEP to tell others of; name one under vteps"

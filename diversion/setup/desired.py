@@ -73,6 +73,8 @@ class Building:
         self.marked = 0
         # What is done at the end, when everything stands.
         self.last: list[Desired] = []
+        # And behind that, what speaks of it to others.
+        self.at_the_end: list[Desired] = []
 
     def build(self) -> None:
         """Add everything that the file asks for."""
@@ -99,7 +101,7 @@ class Building:
         for namespace, rules in self.rules.items():
             sets = tuple(self.sets.get(namespace, ()))
             self.told.append(Ruleset(namespace, settings.name, self.backend, tuple(rules), sets))
-        self.told += self.last
+        self.told += self.last + self.at_the_end
 
     def mark(self) -> int:
         """A mark, and routing table, that no other topology on this host has."""

@@ -3,7 +3,8 @@
     step ──> Machine ──┬── links, addresses, routes, rules     netlink (`netlink`)
                        ├── namespaces                          mount(2), as `ip netns` does
                        ├── settings                            netlink, /proc/sys/net, ethtool
-                       └── firewall                            nft or iptables with ipset
+                       ├── firewall                            nft or iptables with ipset
+                       └── routing                             FRR's daemons (`frr`)
 
 What is to be made and is there already is an error; what is to be removed and is gone is not: a
 step of which nobody knows whether it was done must be undone all the same.
@@ -27,7 +28,7 @@ from pyroute2 import IPRoute  # type: ignore[import-untyped]
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 from diversion import kernel
-from diversion.setup import SetupError, netlink
+from diversion.setup import SetupError, frr, netlink
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
@@ -35,6 +36,7 @@ from diversion.setup.things import (
     LinkSetting,
     Namespace,
     Offload,
+    Routing,
     Ruleset,
     Setting,
     Sysctl,
@@ -111,6 +113,8 @@ class Machine:
             case Ruleset():
                 backend = nft if thing.backend == "nftables" else iptables
                 backend.make(self.run, thing)
+            case Routing():
+                frr.start(thing)
             case _:
                 netlink.make(self, thing)
 
@@ -123,6 +127,8 @@ class Machine:
             case Ruleset():
                 backend = nft if thing.backend == "nftables" else iptables
                 backend.remove(self.run, thing)
+            case Routing():
+                frr.stop(thing)
             case _ if not self.has(thing.namespace):
                 pass
             case _:

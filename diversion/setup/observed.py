@@ -6,24 +6,27 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from diversion.setup import SetupError
+from diversion.setup import SetupError, frr
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.machine import Machine, reason
-from diversion.setup.netlink import read_attribute
+from diversion.setup.netlink import NUD_PERMANENT, read_attribute
 from diversion.setup.things import (
     Address,
+    Attribute,
     Desired,
     Forwarding,
     Key,
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     PolicyRule,
     Route,
+    Routing,
     Ruleset,
     Setting,
     Value,
@@ -34,6 +37,9 @@ from diversion.setup.things import (
 _RTN_UNICAST = 1
 _RTN_LOCAL = 2
 _RTNH_F_ONLINK = 4
+
+
+_ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
 
 
 @dataclass
@@ -48,6 +54,8 @@ class Observed:
     fingerprints: dict[Key, str] = field(default_factory=dict)
     marks: dict[Key, str] = field(default_factory=dict)
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # Why a thing cannot be made on this host, and what helps.
+    obstacles: dict[Key, str] = field(default_factory=dict)
 
     def addresses(self, namespace: str) -> list[Address]:
         """All addresses in a namespace, loopback's own left out."""
@@ -88,6 +96,11 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
     for one in wanted:
         if isinstance(one, Namespace) and machine.has(one.name):
             found.things[one.key] = one
+        if isinstance(one, Routing):
+            if (why := frr.obstacle(one.name)) is not None:
+                found.obstacles[one.key] = why
+            if (running := frr.look(one.name)) is not None:
+                found.things[one.key] = running
         if isinstance(one, Ruleset) and machine.has(one.namespace):
             backend = nft if one.backend == "nftables" else iptables
             seen = backend.fingerprint(machine.run, one.namespace, one.name)
@@ -116,7 +129,7 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
         link = _link(namespace, message, names)
         found.things[link.key] = link
         found.marks[link.key] = message.get_attr("IFLA_IFALIAS") or ""
-        for attribute in ("up", "mtu", "master", "arp", "addrgenmode"):
+        for attribute in _ATTRIBUTES:
             setting = LinkSetting(namespace, link.name, attribute)
             found.settings[setting.key] = read_attribute(message, attribute, names.__getitem__)
         if link.kind == "vxlan":
@@ -129,6 +142,11 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
         route = _route(namespace, message, names)
         if route is not None:
             found.things[route.key] = route
+    for message in netlink.get_neighbours():
+        if message["state"] & NUD_PERMANENT and (dst := message.get_attr("NDA_DST")):
+            mac = str(message.get_attr("NDA_LLADDR") or "")
+            known = Neighbour(namespace, names.get(message["ifindex"], ""), str(dst), mac)
+            found.things[known.key] = known
     for message in netlink.get_rules(family=socket.AF_INET):
         rule = _rule(namespace, message)
         found.things[rule.key] = rule

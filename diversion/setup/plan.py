@@ -24,9 +24,11 @@ from diversion.setup.things import (
     Key,
     Link,
     LinkSetting,
+    Neighbour,
     Origin,
     PolicyRule,
     Route,
+    Routing,
     Ruleset,
     Thing,
     Wanted,
@@ -73,6 +75,11 @@ def plan(
     `cut_me_off`: an interface may lose its addresses to a bridge.
     """
     found = list(_absent_ground(desired, observed)) + list(_in_use(desired, observed, entries))
+    found += [
+        (one.origin, observed.obstacles[one.key])
+        for one in desired
+        if one.key in observed.obstacles
+    ]
     if not cut_me_off:
         found += _cut_off(desired, observed)
     work = _Work(observed, entries, seen)
@@ -218,6 +225,12 @@ def difference(wanted: Thing, found: Any) -> str | None:
             if (wanted.via, wanted.link) != (found.via, found.link):
                 way = f"through {found.via}" if found.via else f"out of {found.link}"
                 return f"there is a route to {wanted.to} already, {way}"
+        case Neighbour():
+            if wanted.mac != found.mac:
+                return f"{wanted.address} is known at {found.mac} on {wanted.link} already"
+        case Routing():
+            if wanted.bgpd != found.bgpd:
+                return f"FRR's daemons of {wanted.name} run otherwise already; run down"
         case PolicyRule():
             if wanted.table != found.table:
                 return f"there is a rule of priority {wanted.priority} already"

@@ -9,9 +9,11 @@ from __future__ import annotations
 import ipaddress
 from typing import TYPE_CHECKING
 
+from diversion.setup import frr
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
 from diversion.setup.names import spread, spread_ports, stable_mac
 from diversion.setup.settings import (
+    FrrSettings,
     RouterSettings,
     SegmentSettings,
     TunnelSettings,
@@ -23,8 +25,10 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Origin,
     Route,
+    Routing,
     Sysctl,
     Wanted,
 )
@@ -33,6 +37,13 @@ if TYPE_CHECKING:
     from diversion.setup.desired import Building
 
 SET = "advert"
+
+# RFC 4271, section 4.2.
+_BGP = "179"
+
+# The addresses of a segment that other hosts are told of one by one; who has one of many more is
+# asked in the segment itself.
+_TOLD = 256
 
 # Where a VXLAN's forwarding table has its flooding list.
 _ALL = "00:00:00:00:00:00"
@@ -56,14 +67,18 @@ def add(building: Building) -> None:
         _tunnel(building, link, tunnel, ("tunnels", link))
     for link, vtep in building.settings.vteps.items():
         _vtep(building, link, vtep, ("vteps", link))
+    if building.settings.frr is not None:
+        _frr(building, building.settings.frr, ("frr",))
 
 
 def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> None:
     space, port = f"seg-{segment.name}", f"ps-{segment.name}"
     inside = "eth0"
+    own = [address for text in segment.addresses for address in spread(text)]
+    mac = stable_mac(own[0]) if own and _is_told(building, segment) else ""
     building.told += [
         Namespace(space, origin),
-        Link("", port, "veth", peer=inside, peer_namespace=space, origin=origin),
+        Link("", port, "veth", peer=inside, peer_namespace=space, peer_mac=mac, origin=origin),
         Wanted(LinkSetting("", port, "master", origin), segment.on),
     ]
     building.up("", port, origin)
@@ -77,7 +92,6 @@ def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> No
         inside = vlan
         building.up(space, inside, here)
     length = ipaddress.ip_network(segment.network).prefixlen
-    own = [address for text in segment.addresses for address in spread(text)]
     building.told += [
         Address(space, inside, f"{address}/{length}", origin=(*origin, "addresses"))
         for address in own
@@ -95,8 +109,19 @@ def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> No
             Route(space, f"{segment.gateway}/32", inside, origin=here),
             Route(space, "0.0.0.0/0", inside, via=segment.gateway, onlink=True, origin=here),
         ]
+    if mac and len(own) <= _TOLD:
+        building.last += [
+            Neighbour("", segment.on, one, mac, origin=(*origin, "addresses")) for one in own
+        ]
     if segment.advertise:
         _advertise(building, segment, space, inside, origin)
+
+
+def _is_told(building: Building, segment: SegmentSettings) -> bool:
+    """Whether FRR tells other hosts where the segment's addresses are."""
+    settings = building.settings
+    on = {vtep.on for vtep in settings.vteps.values()}
+    return settings.frr is not None and segment.vlan is None and segment.on in on
 
 
 def _advertise(
@@ -165,9 +190,37 @@ def _tunnel(building: Building, name: str, tunnel: TunnelSettings, origin: Origi
 
 
 def _vtep(building: Building, name: str, vtep: VtepSettings, origin: Origin) -> None:
-    """RFC 7348; frames for all, and for MACs not yet learned, go to every peer of the list."""
-    link = Link("", name, "vxlan", number=vtep.vni, local=vtep.local, origin=origin)
-    building.told += [link, Wanted(LinkSetting("", name, "master", origin), vtep.on)]
+    """RFC 7348; frames for all, and for MACs not yet learned, go to every peer of the list.
+
+    With FRR nothing is learned from frames, and the bridge answers itself who has an address.
+    """
+    told = building.settings.frr is not None
+    building.told += [
+        Link(
+            "",
+            name,
+            "vxlan",
+            number=vtep.vni,
+            local=vtep.local,
+            learning=not told,
+            origin=origin,
+        ),
+        Wanted(LinkSetting("", name, "master", origin), vtep.on),
+    ]
+    if told:
+        building.told.append(Wanted(LinkSetting("", name, "learning", origin), False))
+        building.told.append(Wanted(LinkSetting("", name, "neigh_suppress", origin), True))
     for at, peer in enumerate(vtep.peers):
         building.told.append(Forwarding("", name, _ALL, peer, origin=(*origin, "peers", at)))
     building.up("", name, origin)
+
+
+def _frr(building: Building, settings: FrrSettings, origin: Origin) -> None:
+    """BGP is spoken with the neighbours alone; everything stands when it begins."""
+    rules = building.rules.setdefault("", [])
+    for one in settings.neighbours:
+        match = Match(source=one.address, protocol="tcp", ports=(_BGP,))
+        rules.append(Rule("input", match, "accept"))
+    rules.append(Rule("input", Match(protocol="tcp", ports=(_BGP,)), "drop"))
+    name = building.settings.name
+    building.at_the_end.append(Routing("", name, frr.configuration(name, settings), origin=origin))

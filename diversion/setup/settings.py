@@ -325,7 +325,33 @@ class VtepSettings(_Model):
     vni: int = Field(ge=1, le=0xFFFFFF, description="the network's number")
     local: IPv4 = Field(description="this host's address on the network between")
     peers: list[IPv4] = Field(
-        min_length=1, description="the other hosts' addresses: where frames for all are sent"
+        default=[],
+        description="the other hosts' addresses: where frames for all are sent; with frr it finds "
+        "them out",
+    )
+
+
+class BgpNeighbourSettings(_Model):
+    """Another host that is told what is behind this one's VTEPs, and tells its own."""
+
+    address: IPv4 = Field(description="its address on the network between")
+    asn: int | None = Field(
+        default=None, alias="as", ge=1, le=0xFFFFFFFF, description="its AS; without it this host's"
+    )
+
+
+class FrrSettings(_Model):
+    """BGP EVPN, by FRR: the VTEPs learn from other hosts what is behind theirs."""
+
+    asn: int = Field(alias="as", ge=1, le=0xFFFFFFFF, description="this host's AS: 65001")
+    router_id: IPv4 = Field(description="an address that no other host has as its id")
+    neighbours: list[BgpNeighbourSettings] = Field(
+        min_length=1, description="the other hosts, or those that reflect their routes"
+    )
+    flood: bool = Field(
+        default=True,
+        description="whether frames for all, and for MACs not known, go to every host; without it "
+        "only what was told is reached",
     )
 
 
@@ -360,6 +386,9 @@ class TopologySettings(_Model):
     )
     vteps: dict[InterfaceName, VtepSettings] = Field(
         default={}, description="VXLANs that join bridges of several hosts, by the interface's name"
+    )
+    frr: FrrSettings | None = Field(
+        default=None, description="BGP EVPN for the VTEPs, by FRR's daemons"
     )
     tap: TapSettings | None = Field(default=None, description="the analysis tap")
     offloads: dict[InterfaceName, OffloadSettings] = Field(

@@ -27,6 +27,10 @@ LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "tap", "ipip", 
 """What can be made; what is there may be of any other kind."""
 
 
+Attribute = Literal["up", "mtu", "master", "arp", "addrgenmode", "learning", "neigh_suppress"]
+"""What can be set on a link."""
+
+
 class _Keyed:
     """What names a value within one host, and what it stands on."""
 
@@ -172,6 +176,33 @@ class Forwarding(_Keyed):
 
 
 @dataclass(frozen=True)
+class Neighbour(_Keyed):
+    """A neighbour that nobody has to ask for: `address` is at `mac`, out of `link`."""
+
+    _kind: ClassVar = "neighbour"
+    _named: ClassVar = ("namespace", "link", "address")
+
+    namespace: str
+    link: str
+    address: str
+    mac: str
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Routing(_Keyed):
+    """FRR's daemons of one topology; `bgpd` is what that one is told, in its own words."""
+
+    _kind: ClassVar = "routing"
+    _named: ClassVar = ("namespace", "name")
+
+    namespace: str
+    name: str
+    bgpd: str
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
 class Ruleset(_Keyed):
     """All firewall rules of one topology in one namespace; `name` is the topology's."""
 
@@ -196,14 +227,18 @@ class Ruleset(_Keyed):
 
 @dataclass(frozen=True)
 class LinkSetting(_Keyed):
-    """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface."""
+    """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface.
+
+    Of a bridge's port also `learning`, of MACs, and `neigh_suppress`: the bridge answers itself who
+    has an address that it knows.
+    """
 
     _kind: ClassVar = "link-setting"
     _named: ClassVar = ("namespace", "link", "attribute")
 
     namespace: str
     link: str
-    attribute: Literal["up", "mtu", "master", "arp", "addrgenmode"]
+    attribute: Attribute
     origin: Origin = field(default=(), compare=False)
 
 
@@ -250,7 +285,7 @@ class ForwardPolicy(_Keyed):
     origin: Origin = field(default=(), compare=False)
 
 
-Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset
+Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Neighbour | Ruleset | Routing
 Setting = LinkSetting | Sysctl | Offload | ForwardPolicy
 Value = str | int | bool
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 
+from diversion.setup import frr
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.steps import Make, Set, Step
 from diversion.setup.things import (
@@ -17,9 +18,11 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Offload,
     PolicyRule,
     Route,
+    Routing,
     Ruleset,
     Setting,
     Sysctl,
@@ -55,6 +58,11 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             # One address may have several entries, as the flooding list's 00:00:00:00:00:00 has.
             inside = f" -n {thing.namespace}" if thing.namespace else ""
             return [f"bridge{inside} fdb {'append' if add else 'del'} {kind}"]
+        case Neighbour():
+            where = f"{thing.address} lladdr {thing.mac} dev {thing.link}"
+            return [f"{_ip(thing.namespace)} neigh {verb} {where}" + (" nud permanent" * add)]
+        case Routing():
+            return frr.commands(thing, add=add)
         case Ruleset():
             backend = nft if thing.backend == "nftables" else iptables
             lines = backend.commands(thing) if add else backend.removal_commands(thing)
@@ -69,6 +77,9 @@ def _setting(setting: Setting, value: Value) -> str:
             return f"{_ip(namespace)} link set {link} " + (
                 f"master {value}" if value else "nomaster"
             )
+        case LinkSetting(namespace, link, "learning" | "neigh_suppress" as flag):
+            inside = f" -n {namespace}" if namespace else ""
+            return f"bridge{inside} link set dev {link} {flag} {'on' if value else 'off'}"
         case LinkSetting(namespace, link, "arp"):
             return f"{_ip(namespace)} link set {link} arp {'on' if value else 'off'}"
         case LinkSetting(namespace, link, attribute):

@@ -2,6 +2,8 @@
 
     python -m tests.support.setup_inside up FILE STATE        stores what was before, brings it up
     python -m tests.support.setup_inside down FILE STATE      up again, status, down, and compares
+    python -m tests.support.setup_inside status FILE STATE    what status says
+    python -m tests.support.setup_inside again FILE STATE     up once more
     python -m tests.support.setup_inside failures FILE STATE  fails at each step in turn
     python -m tests.support.setup_inside kills FILE STATE     is killed at each step in turn
 
@@ -37,6 +39,14 @@ def up(file: TopologyFile, directory: Path) -> dict[str, Any]:
         "done": outcome.steps,
         "state": setup.status(file, directory).state,
     }
+
+
+def again(file: TopologyFile, directory: Path) -> dict[str, Any]:
+    return setup.up(file, directory).as_dict()
+
+
+def status(file: TopologyFile, directory: Path) -> dict[str, Any]:
+    return setup.status(file, directory).as_dict()
 
 
 def down(file: TopologyFile, directory: Path) -> dict[str, Any]:
@@ -129,8 +139,15 @@ def _interrupted(
 def main() -> None:
     """Run the command."""
     name, path, directory = sys.argv[1:]
-    work = {"up": up, "down": down, "failures": failures, "kills": kills}[name]
-    sys.stdout.write(json.dumps(work(topology_file.load(path), Path(directory))))
+    ways = {
+        "up": up,
+        "again": again,
+        "status": status,
+        "down": down,
+        "failures": failures,
+        "kills": kills,
+    }
+    sys.stdout.write(json.dumps(ways[name](topology_file.load(path), Path(directory))))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,191 @@
+"""BGP EVPN by FRR: what it is told, its life, and how its sessions are.
+
+    vteps, frr ──> bgpd.conf ──> zebra, bgpd (`frr_daemons`) ──> the kernel's forwarding tables
+                                      └── sessions, asked with vtysh
+
+RFC 7432 and RFC 8365: each host tells the others which MACs, and which addresses, are behind its
+VTEPs, so that none has to be learned from frames that are flooded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from diversion.setup import SetupError, frr_daemons
+from diversion.setup.firewall.nft import Runner
+from diversion.setup.settings import FrrSettings
+from diversion.setup.things import Routing
+
+_PACKAGE: Final = "apt-get install frr"
+
+# FRR's directory for the last words of each process; watchfrr leaves an empty one behind.
+_CRASHES: Final = Path("/var/tmp/frr")  # noqa: S108
+
+
+def configuration(name: str, settings: FrrSettings) -> str:
+    """What bgpd is told, in its own words.
+
+    FRR's profile `datacenter` has short timers, and takes and tells routes without a policy for
+    each; all VNIs of the host are told.
+    """
+    lines = [
+        "frr defaults datacenter",
+        f"hostname {name}",
+        "log syslog warnings",
+        f"router bgp {settings.asn}",
+        f" bgp router-id {settings.router_id}",
+        " no bgp default ipv4-unicast",
+    ]
+    for one in settings.neighbours:
+        lines.append(f" neighbor {one.address} remote-as {one.asn or settings.asn}")
+    lines.append(" address-family l2vpn evpn")
+    lines += [f"  neighbor {one.address} activate" for one in settings.neighbours]
+    lines.append("  advertise-all-vni")
+    if not settings.flood:
+        lines.append("  flooding disable")
+    return "\n".join([*lines, " exit-address-family", "exit"]) + "\n"
+
+
+def obstacle(name: str) -> str | None:
+    """What stands in the way of the topology's daemons, and what helps."""
+    if not (frr_daemons.PROGRAMS / "watchfrr").exists() or shutil.which("vtysh") is None:
+        return f"FRR is not installed; {_PACKAGE}"
+    own = frr_daemons.space(name)
+    for one in frr_daemons.processes():
+        if one.space == own and not one.here:
+            what = f"FRR runs for a topology {name} in another network of this host"
+            return f"{what} (process {one.pid}); take another name"
+        if one.program == "zebra" and one.space != own and one.here:
+            whose = f"of {one.space}" if one.space else "this host's own"
+            return (
+                f"zebra runs in this network already ({whose}, process {one.pid}), and two change "
+                "each other's routes; end it (systemctl disable --now frr), or write what frr has "
+                "here into its configuration"
+            )
+    return None
+
+
+def look(name: str) -> Routing | None:
+    """The daemons that run, with what they were told; not `whole` if one of them is missing."""
+    running = {one.program for one in frr_daemons.of(name)} - {"job"}
+    if not running:
+        return None
+    whole = running == set(frr_daemons.ALL)
+    told = ""
+    with contextlib.suppress(OSError):
+        told = _file(name).read_text() if whole else ""
+    return Routing("", name, told)
+
+
+def start(thing: Routing) -> None:
+    """Write the configuration and start the daemons and their watcher; SetupError with a reason."""
+    name, here = thing.name, frr_daemons.directory(thing.name)
+    if frr_daemons.of(name):
+        raise SetupError(f"FRR's daemons of {name} run already", was_there=True)
+    try:
+        _remove(name)
+        frr_daemons.RUN.mkdir(mode=0o755, exist_ok=True)
+        here.mkdir(mode=0o750)
+        (here / "zebra.conf").write_text(f"hostname {name}\nlog syslog warnings\n")
+        _file(name).write_text(thing.bgpd)
+        for path in (here, *here.iterdir()):
+            shutil.chown(path, "frr", "frr")
+        for program in frr_daemons.WATCHED:
+            frr_daemons.launch(name, program)
+        (here / "starter").write_text(str(frr_daemons.watch(name)))
+    except LookupError:
+        stop(thing)
+        raise SetupError(f"there is no user frr; {_PACKAGE}") from None
+    except (OSError, SetupError):
+        stop(thing)
+        raise
+
+
+def stop(thing: Routing) -> None:
+    """End them, and remove their files."""
+    frr_daemons.end(thing.name)
+    if left(thing.name):
+        _remove(thing.name)
+
+
+def left(name: str) -> bool:
+    """Whether there is anything of the topology's daemons in this network."""
+    everywhere = [one for one in frr_daemons.processes() if one.space == frr_daemons.space(name)]
+    if everywhere:
+        return any(one.here for one in everywhere)
+    return frr_daemons.directory(name).exists()
+
+
+def _file(name: str) -> Path:
+    return frr_daemons.directory(name) / "bgpd.conf"
+
+
+def _remove(name: str) -> None:
+    here = frr_daemons.directory(name)
+    with contextlib.suppress(OSError, ValueError):
+        shutil.rmtree(_CRASHES / f"watchfrr.{int((here / 'starter').read_text()[:12])}")
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(here)
+
+
+# --- Sessions -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Session:
+    """A neighbour as bgpd sees it; `seconds` since when, None if never; routes taken from it."""
+
+    neighbour: str
+    state: str
+    seconds: int | None = None
+    routes: int = 0
+
+    @property
+    def stands(self) -> bool:
+        """Whether routes are told over it."""
+        return self.state == "Established"
+
+
+def sessions(run: Runner, name: str, neighbours: Iterable[str]) -> list[Session]:
+    """Ask bgpd for its sessions with these neighbours."""
+    peers: dict[str, Any] = {}
+    state = "unknown to bgpd"
+    try:
+        words = "show bgp l2vpn evpn summary json"
+        told = json.loads(run("", ["vtysh", "-N", frr_daemons.space(name), "-c", words]))
+        peers = told.get("peers", {})
+    except (SetupError, ValueError, AttributeError):
+        state = "bgpd does not answer"
+    return [_session(address, peers.get(address, {}), state) for address in neighbours]
+
+
+def _session(address: str, peer: dict[str, Any], state: str) -> Session:
+    since = int(peer.get("peerUptimeMsec") or 0) // 1000
+    ever = peer.get("peerUptime", "never") != "never"
+    routes = int(peer.get("pfxRcd") or 0)
+    return Session(address, str(peer.get("state", state)), since if ever else None, routes)
+
+
+def commands(thing: Routing, *, add: bool) -> list[str]:
+    """What a person would have typed."""
+    here = frr_daemons.directory(thing.name)
+    if not add:
+        ended = " ".join(f"$(cat {here}/{one}.pid)" for one in frr_daemons.ALL)
+        return [f"kill {ended}", f"rm -r {here}"]
+    of_space = f"-d -N {frr_daemons.space(thing.name)}"
+    lines = [
+        f"install -d -o frr -g frr {here}",
+        f"cat > {here}/bgpd.conf <<'END'",
+        *thing.bgpd.splitlines(),
+        "END",
+    ]
+    for one in frr_daemons.WATCHED:
+        lines.append(f"{frr_daemons.PROGRAMS}/{one} {of_space} -f {here}/{one}.conf")
+    watched = " ".join(frr_daemons.WATCHED)
+    return [*lines, f"{frr_daemons.PROGRAMS}/watchfrr {of_space} {watched}"]
