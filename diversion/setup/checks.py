@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Iterator
 
 from diversion.setup.desired import MAX_MARKED
+from diversion.setup.firewall.rules import split_endpoint, version_of
 from diversion.setup.names import spread
 from diversion.setup.settings import TopologySettings
 from diversion.setup.things import Origin
@@ -15,6 +16,7 @@ def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     """Give (place, what is wrong; what helps) for each."""
     yield from _networks(settings)
     yield from _virtual(settings)
+    yield from _segments(settings)
     yield from _vteps(settings)
 
 
@@ -68,6 +70,9 @@ def _virtual(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
                 if address in taken:
                     yield here, f"{address} is {taken[address]} already; take another"
                     break
+                if ipaddress.ip_address(address).is_link_local:
+                    yield here, f"{address} is link-local, which nobody but neighbours reaches"
+                    break
                 if networks and not any(ipaddress.ip_address(address) in one for one in networks):
                     shown = ", ".join(map(str, networks))
                     yield here, f"{address} is not in the network of {virtual.on}, {shown}"
@@ -82,6 +87,31 @@ def _virtual(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
             f"{marked} addresses with a MAC of their own; at most {MAX_MARKED} in one topology: "
             "use the style direct for the rest",
         )
+
+
+def _segments(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """What a segment has of an IP version needs a network, and a listener, of that version."""
+    for at, segment in enumerate(settings.segments):
+        networks = {version_of(one) for one in segment.network}
+        listeners = {version_of(split_endpoint(one)[0]) for one in segment.listener}
+        places: list[tuple[Origin, str]] = [
+            (("addresses", place), one) for place, one in enumerate(segment.addresses)
+        ]
+        places += [(("held", place), one) for place, one in enumerate(segment.held)]
+        places += [(("gateway",), one) for one in segment.gateway]
+        shown: list[tuple[Origin, str]] = [
+            (("advertise", place, "addresses", inner), one)
+            for place, advertised in enumerate(segment.advertise)
+            for inner, one in enumerate(advertised.addresses)
+        ]
+        for where, text in (*places, *shown):
+            version = version_of(text)
+            if version not in networks:
+                what = f"{text} is of IPv{version}, and the segment has no network of it"
+                yield ("segments", at, *where), f"{what}; name one under network"
+        for where, text in shown:
+            if version_of(text) not in listeners:
+                yield ("segments", at, *where), f"there is no listener for IPv{version_of(text)}"
 
 
 def _vteps(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:

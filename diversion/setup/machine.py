@@ -172,10 +172,10 @@ class Machine:
             case Offload(namespace, link, feature):
                 with self.entered(namespace):
                     return netlink.offload(link, feature)
-            case ForwardPolicy(namespace, backend):
+            case ForwardPolicy(namespace, backend, version):
                 if backend == "nftables":
-                    return nft.forward_policy(self.run, namespace)
-                return iptables.forward_policy(self.run, namespace)
+                    return nft.forward_policy(self.run, namespace, version)
+                return iptables.forward_policy(self.run, namespace, version)
             case LinkSetting():
                 return netlink.link_setting(self, setting)
 
@@ -187,9 +187,9 @@ class Machine:
             case Offload(namespace, link, feature):
                 with self.entered(namespace):
                     netlink.set_offload(link, feature, bool(value))
-            case ForwardPolicy(namespace, backend):
+            case ForwardPolicy(namespace, backend, version):
                 module = nft if backend == "nftables" else iptables
-                module.set_forward_policy(self.run, namespace, str(value))
+                module.set_forward_policy(self.run, namespace, str(value), version)
             case LinkSetting():
                 netlink.set_link(self, setting, value)
 

@@ -283,7 +283,7 @@ def _route(machine: Machine, thing: Route) -> dict[str, Any]:
 
 def _rule(thing: PolicyRule) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "family": 2,
+        "family": 2 if thing.version == 4 else 10,
         "priority": thing.priority,
         "table": thing.table,
         "protocol": ROUTE_PROTOCOL,

@@ -147,9 +147,10 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
             mac = str(message.get_attr("NDA_LLADDR") or "")
             known = Neighbour(namespace, names.get(message["ifindex"], ""), str(dst), mac)
             found.things[known.key] = known
-    for message in netlink.get_rules(family=socket.AF_INET):
-        rule = _rule(namespace, message)
-        found.things[rule.key] = rule
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in netlink.get_rules(family=family):
+            rule = _rule(namespace, message)
+            found.things[rule.key] = rule
 
 
 def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
@@ -167,6 +168,10 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
             case "vxlan":
                 number = data.get_attr("IFLA_VXLAN_ID")
                 local = data.get_attr("IFLA_VXLAN_LOCAL") or ""
+                remote = data.get_attr("IFLA_VXLAN_GROUP") or ""
+            case "ipip" | "gre":
+                local = data.get_attr(f"IFLA_{kind.upper()}_LOCAL") or ""
+                remote = data.get_attr(f"IFLA_{kind.upper()}_REMOTE") or ""
     return Link(
         namespace,
         str(message.get_attr("IFLA_IFNAME")),
@@ -211,6 +216,7 @@ def _rule(namespace: str, message: Any) -> PolicyRule:
         mask=message.get_attr("FRA_FWMASK") or 0xFFFFFFFF,
         arriving=message.get_attr("FRA_IIFNAME") or "",
         source=f"{source}/{message['src_len']}" if source else "",
+        version=4 if message["family"] == socket.AF_INET else 6,
     )
 
 

@@ -272,6 +272,9 @@ def _in_use(
         if not isinstance(one, Address):
             continue
         mine = ipaddress.ip_interface(one.address)
+        if mine.ip.is_link_local and mine.version == 6:
+            # Each link has its own of them (RFC 4291, section 2.5.6).
+            continue
         for other in observed.addresses(one.namespace):
             if (one.namespace, other.link) in ports or other.link == one.link or other.key in ours:
                 continue

@@ -7,10 +7,10 @@ trunk port ── bridge ── ps-NAME ══ eth0 [seg-NAME] vlanN: addresses,
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from diversion.setup import frr
-from diversion.setup.firewall.rules import AddressSet, Match, Rule
+from diversion.setup.firewall.rules import AddressSet, Match, Rule, split_endpoint, version_of
 from diversion.setup.names import spread, spread_ports, stable_mac
 from diversion.setup.settings import (
     FrrSettings,
@@ -36,7 +36,10 @@ from diversion.setup.things import (
 if TYPE_CHECKING:
     from diversion.setup.desired import Building
 
-SET = "advert"
+SETS: Final[dict[int, str]] = {4: "advert", 6: "adv6"}
+"""The sets of what is advertised, by IP version; ipset's names leave room for six letters."""
+
+EVERYTHING: Final[dict[int, str]] = {4: "0.0.0.0/0", 6: "::/0"}
 
 # RFC 4271, section 4.2.
 _BGP = "179"
@@ -91,24 +94,38 @@ def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> No
         )
         inside = vlan
         building.up(space, inside, here)
-    length = ipaddress.ip_network(segment.network).prefixlen
+    networks = {version_of(one): one for one in segment.network}
+    lengths = {one: ipaddress.ip_network(text).prefixlen for one, text in networks.items()}
+    if 6 in networks:
+        # What the file does not name, nobody shall name: a router's advertisement would.
+        for name in ("accept_ra", "autoconf"):
+            setting = Sysctl(space, f"ipv6/conf/{inside}/{name}", origin)
+            building.told.append(Wanted(setting, "0"))
     building.told += [
-        Address(space, inside, f"{address}/{length}", origin=(*origin, "addresses"))
+        Address(
+            space,
+            inside,
+            f"{address}/{lengths[version_of(address)]}",
+            origin=(*origin, "addresses"),
+        )
         for address in own
     ]
-    if not own:
-        # Without an address of its own the segment still is its interface's network.
-        building.last.append(Route(space, segment.network, inside, origin=(*origin, "network")))
+    for version, network in networks.items():
+        if not any(version_of(address) == version for address in own):
+            # Without an address of its own the segment still is its interface's network.
+            building.last.append(Route(space, network, inside, origin=(*origin, "network")))
     for at, network in enumerate(segment.held):
         # In the main table, so that the router's own, longer route in it goes before.
         here = (*origin, "held", at)
         building.told.append(Route(space, network, "lo", local=True, origin=here))
-    if segment.gateway is not None:
+    for gateway in segment.gateway:
         here = (*origin, "gateway")
-        building.last += [
-            Route(space, f"{segment.gateway}/32", inside, origin=here),
-            Route(space, "0.0.0.0/0", inside, via=segment.gateway, onlink=True, origin=here),
-        ]
+        value = ipaddress.ip_address(gateway)
+        if not value.is_link_local:
+            only = f"{gateway}/{value.max_prefixlen}"
+            building.last.append(Route(space, only, inside, origin=here))
+        every = EVERYTHING[version_of(gateway)]
+        building.last.append(Route(space, every, inside, via=gateway, onlink=True, origin=here))
     if mac and len(own) <= _TOLD:
         building.last += [
             Neighbour("", segment.on, one, mac, origin=(*origin, "addresses")) for one in own
@@ -127,20 +144,37 @@ def _is_told(building: Building, segment: SegmentSettings) -> bool:
 def _advertise(
     building: Building, segment: SegmentSettings, space: str, inside: str, origin: Origin
 ) -> None:
-    """One set and one rule, however many addresses and ports there are."""
-    members = dict.fromkeys(
-        f"{address},{port}"
+    """One set and one rule an IP version, however many addresses and ports there are."""
+    shown = [
+        (address, port)
         for one in segment.advertise
         for text in one.addresses
         for address in spread(text)
         for ports in one.ports
         for port in spread_ports(ports)
-    )
-    building.sets.setdefault(space, []).append(AddressSet(SET, tuple(members)))
-    match = Match(arriving=inside, protocol="tcp", advertised=SET)
-    building.rules.setdefault(space, []).append(Rule("dnat", match, "dnat", segment.listener))
-    # The listener is on loopback, where nobody else can connect to it.
-    building.told.append(Wanted(Sysctl(space, f"ipv4/conf/{inside}/route_localnet", origin), "1"))
+    ]
+    rules = building.rules.setdefault(space, [])
+    for listener in segment.listener:
+        where = split_endpoint(listener)[0]
+        version = version_of(where)
+        members = dict.fromkeys(
+            f"{address},{port}" for address, port in shown if version_of(address) == version
+        )
+        if not members:
+            continue
+        name = SETS[version]
+        building.sets.setdefault(space, []).append(AddressSet(name, tuple(members), version))
+        match = Match(arriving=inside, protocol="tcp", advertised=name, version=version)
+        rules.append(Rule("dnat", match, "dnat", listener))
+        if version == 4:
+            # The listener is on loopback, where nobody else can connect to it.
+            setting = Sysctl(space, f"ipv4/conf/{inside}/route_localnet", origin)
+            building.told.append(Wanted(setting, "1"))
+        else:
+            # IPv6 routes nothing to ::1. An address of loopback's own stands for it, and who asks
+            # for that one by name, before the destination is rewritten, is not let through.
+            building.told.append(Address(space, "lo", f"{where}/128", origin=origin))
+            rules.append(Rule("mark", Match(arriving=inside, destination=where), "drop"))
 
 
 def _router(building: Building, router: RouterSettings, origin: Origin) -> None:

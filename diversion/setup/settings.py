@@ -8,6 +8,11 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
+from diversion.setup.firewall.rules import split_endpoint, version_of
+
+LISTENER_6: Final = "fd70:6565:6c74:6170::1"
+"""Where the agent accepts what is diverted over IPv6: an address of loopback's own (RFC 4193)."""
+
 MAX_NAME: Final = 15
 """An interface's name: IFNAMSIZ without the final zero (linux/if.h)."""
 
@@ -85,21 +90,38 @@ def _interface_address(text: str) -> str:
 
 
 def _network(text: str) -> str:
+    return _any_network(text, 4)
+
+
+def _any_network(text: str, version: int = 0) -> str:
+    kind, example = ("IPv4 network", "192.0.2.0/24") if version else ("network", "2001:db8::/64")
     try:
-        return str(ipaddress.IPv4Network(text))
+        value = ipaddress.ip_interface(text)
     except ValueError:
-        try:
-            meant = ipaddress.IPv4Network(text, strict=False)
-        except ValueError:
-            raise ValueError(f"{text!r} is no IPv4 network; allowed: 192.0.2.0/24") from None
-        raise ValueError(f"{text!r} has bits below its prefix; the network is {meant}") from None
+        value = None
+    if value is None or value.version == 10 - version:
+        raise ValueError(f"{text!r} is no {kind}; allowed: {example}")
+    if value.ip != value.network.network_address:
+        raise ValueError(f"{text!r} has bits below its prefix; the network is {value.network}")
+    return str(value.network)
+
+
+def _any_address(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        raise ValueError(f"{text!r} is no address; allowed: 192.0.2.1, 2001:db8::1") from None
 
 
 def _range(text: str) -> str:
-    """`192.0.2.10`, or `192.0.2.10-192.0.2.20`."""
+    """`192.0.2.10`, or `192.0.2.10-192.0.2.20`; or of IPv6."""
     first, dash, last = text.partition("-")
-    low, high = (ipaddress.IPv4Address(_address(one)) for one in (first, last if dash else first))
-    if high < low:
+    low, high = (
+        ipaddress.ip_address(_any_address(one)) for one in (first, last if dash else first)
+    )
+    if low.version != high.version:
+        raise ValueError(f"{text!r} goes from one IP version to the other")
+    if int(high) < int(low):
         raise ValueError(f"{text!r} runs backwards; write {high}-{low}")
     if int(high) - int(low) >= 65536:
         raise ValueError(f"{text!r} has more than 65536 addresses; give a whole prefix instead")
@@ -111,6 +133,22 @@ def _endpoint(text: str) -> str:
     if not colon:
         raise ValueError(f"{text!r} has no port; allowed: 192.0.2.1:80")
     return f"{_address(address)}:{_port_number(port)}"
+
+
+def _any_endpoint(text: str) -> str:
+    address, port = split_endpoint(text)
+    if version_of(address) == 4:
+        return _endpoint(text)
+    if not text.startswith("[") or not port:
+        raise ValueError(f"{text!r} has no port; allowed: [2001:db8::1]:80")
+    return f"[{_any_address(address)}]:{_port_number(port)}"
+
+
+def _listed(value: Any) -> Any:
+    """One value is a list of one, and none is an empty one."""
+    if value is None:
+        return []
+    return [value] if isinstance(value, str) else value
 
 
 def _port_number(text: str) -> int:
@@ -146,9 +184,18 @@ NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
 IPv4 = Annotated[str, AfterValidator(_address)]
 InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
 Network = Annotated[str, AfterValidator(_network)]
+AnyIP = Annotated[str, AfterValidator(_any_address)]
+AnyNetwork = Annotated[str, AfterValidator(_any_network)]
 AddressRange = Annotated[str, AfterValidator(_range)]
 Endpoint = Annotated[str, AfterValidator(_endpoint)]
+AnyEndpoint = Annotated[str, AfterValidator(_any_endpoint)]
 Port = Annotated[str, BeforeValidator(_port)]
+
+
+def _of_one_version(*addresses: str) -> None:
+    for one in addresses[1:]:
+        if version_of(one) != version_of(addresses[0]):
+            raise ValueError(f"{addresses[0]} and {one} are of two IP versions; part them")
 
 
 # --- Sections -------------------------------------------------------------------------------------
@@ -157,8 +204,13 @@ Port = Annotated[str, BeforeValidator(_port)]
 class RouteSettings(_Model):
     """A route through a neighbour."""
 
-    to: Network = Field(description="the network: 10.1.0.0/24, or 0.0.0.0/0 for everything")
-    via: IPv4 = Field(description="the neighbour's address")
+    to: AnyNetwork = Field(description="the network: 10.1.0.0/24, or 0.0.0.0/0 for everything")
+    via: AnyIP = Field(description="the neighbour's address")
+
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        _of_one_version(self.to, self.via)
+        return self
 
 
 class BridgeSettings(_Model):
@@ -186,13 +238,18 @@ class VirtualSettings(_Model):
     addresses: list[AddressRange] = Field(
         min_length=1, description="192.0.2.10, or a range 192.0.2.10-192.0.2.20"
     )
-    to: IPv4 = Field(description="the machine that they lead to")
+    to: AnyIP = Field(description="the machine that they lead to")
     ports: list[Port] = Field(
         default=[], description="80, 8000-8010, udp/53; everything where none are named"
     )
-    gateway: IPv4 | None = Field(
+    gateway: AnyIP | None = Field(
         default=None, description="the neighbour on the bridge through which distant peers answer"
     )
+
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        _of_one_version(self.to, *self.addresses, *([self.gateway] if self.gateway else []))
+        return self
 
 
 class TapSettings(_Model):
@@ -264,20 +321,34 @@ class SegmentSettings(_Model):
     vlan: int | None = Field(
         default=None, ge=1, le=4094, description="its VLAN's id; untagged without it"
     )
-    network: Network = Field(description="the segment's network")
+    network: Annotated[list[AnyNetwork], BeforeValidator(_listed)] = Field(
+        min_length=1, max_length=2, description="the segment's network; or one of each IP version"
+    )
     addresses: list[AddressRange] = Field(
         default=[], description="addresses of the agent's own: single ones, or ranges"
     )
-    held: list[Network] = Field(
+    held: list[AnyNetwork] = Field(
         default=[], description="whole prefixes that are all the agent's own, by one route each"
     )
-    gateway: IPv4 | None = Field(default=None, description="the segment's router")
+    gateway: Annotated[list[AnyIP], BeforeValidator(_listed)] = Field(
+        default=[], max_length=2, description="the segment's router; or one of each IP version"
+    )
     advertise: list[AdvertiseSettings] = Field(
         default=[], description="which of these addresses show which ports"
     )
-    listener: Endpoint = Field(
-        default="127.0.0.1:7000", description="where the agent accepts them all: address:port"
+    listener: Annotated[list[AnyEndpoint], BeforeValidator(_listed)] = Field(
+        default=["127.0.0.1:7000", f"[{LISTENER_6}]:7000"],
+        max_length=2,
+        description="where the agent accepts them all: address:port; or one of each IP version",
     )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for name in ("network", "gateway", "listener"):
+            versions = [version_of(split_endpoint(one)[0]) for one in getattr(self, name)]
+            if len(set(versions)) != len(versions):
+                raise ValueError(f"{name} has two of one IP version; keep one")
+        return self
 
 
 class LegSettings(_Model):

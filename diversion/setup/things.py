@@ -149,7 +149,7 @@ class PolicyRule(_Keyed):
     """Look `table` up for packets with the mark `mark`, from `source`, arriving on `arriving`."""
 
     _kind: ClassVar = "rule"
-    _named: ClassVar = ("namespace", "priority", "mark", "arriving", "source")
+    _named: ClassVar = ("namespace", "priority", "mark", "arriving", "source", "version")
 
     namespace: str
     priority: int
@@ -158,6 +158,7 @@ class PolicyRule(_Keyed):
     mask: int = 0xFFFFFFFF
     arriving: str = ""
     source: str = ""
+    version: Literal[4, 6] = 4
     origin: Origin = field(default=(), compare=False)
 
 
@@ -278,10 +279,11 @@ class ForwardPolicy(_Keyed):
     """What iptables' FORWARD chain does with what no rule matches: ACCEPT or DROP."""
 
     _kind: ClassVar = "forward-policy"
-    _named: ClassVar = ("namespace",)
+    _named: ClassVar = ("namespace", "version")
 
     namespace: str
     backend: Literal["nftables", "iptables"]
+    version: Literal[4, 6] = 4
     origin: Origin = field(default=(), compare=False)
 
 

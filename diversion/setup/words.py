@@ -50,9 +50,10 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             where = f"{thing.address} dev {thing.link}"
             return [f"{_ip(thing.namespace)} address {verb} {where}{flag}"]
         case Route():
-            return [f"{_ip(thing.namespace)} route {verb} {_route(thing)}"]
+            return [f"{_ip(thing.namespace, thing.to)} route {verb} {_route(thing)}"]
         case PolicyRule():
-            return [f"{_ip(thing.namespace)} rule {verb} {_rule(thing)}"]
+            every = "::" if thing.version == 6 else ""
+            return [f"{_ip(thing.namespace, every)} rule {verb} {_rule(thing)}"]
         case Forwarding():
             kind = f"{thing.mac} dev {thing.link} dst {thing.remote}"
             # One address may have several entries, as the flooding list's 00:00:00:00:00:00 has.
@@ -89,12 +90,15 @@ def _setting(setting: Setting, value: Value) -> str:
         case Offload(namespace, link, feature):
             return _within(namespace, f"ethtool -K {link} {feature} {'on' if value else 'off'}")
         case ForwardPolicy(namespace):
-            return _within(namespace, f"iptables -P FORWARD {value}")
+            program = "iptables" if setting.version == 4 else "ip6tables"
+            return _within(namespace, f"{program} -P FORWARD {value}")
     raise TypeError(setting)
 
 
-def _ip(namespace: str) -> str:
-    return f"ip -n {namespace}" if namespace else "ip"
+def _ip(namespace: str, about: str = "") -> str:
+    """The program, for a namespace; `about`: an address that tells the IP version."""
+    begin = "ip -6" if ":" in about else "ip"
+    return f"{begin} -n {namespace}" if namespace else begin
 
 
 def _within(namespace: str, command: str) -> str:

@@ -13,6 +13,7 @@ from diversion.setup.things import (
     LinkSetting,
     Namespace,
     Route,
+    Routing,
     Ruleset,
     Wanted,
 )
@@ -46,6 +47,7 @@ def declared(desired: Iterable[Desired], states: Mapping[Key, State] | None = No
                 place = setting.namespace
                 graph.join(Edge((place, str(one.value)), (place, setting.link), "port"))
     _firewalls(wanted, graph, marks)
+    _routing(wanted, graph, marks)
     return graph
 
 
@@ -93,6 +95,16 @@ def _firewalls(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) 
             graph.add(Node("firewall", one.backend, one.namespace, tuple(lines), state))
 
 
+def _routing(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -> None:
+    for one in wanted:
+        if isinstance(one, Routing):
+            words = [line.split() for line in one.bgpd.splitlines()]
+            lines = [f"AS {line[2]}" for line in words if line[:2] == ["router", "bgp"]]
+            lines += [f"{line[1]}, AS {line[3]}" for line in words if line[2:3] == ["remote-as"]]
+            state = marks.get(one.key, "")
+            graph.add(Node("bgpd", "BGP EVPN", one.namespace, tuple(lines), state))
+
+
 def _rule(rule: Rule) -> str:
     """The rules that a person looks for: where what is addressed to whom goes."""
     match = rule.match
@@ -100,9 +112,10 @@ def _rule(rule: Rule) -> str:
         ports = f":{','.join(match.ports)}" if match.ports else ""
         what = match.destination or "what is advertised"
         return f"{what}{ports} to {rule.argument}"
-    if rule.action == "drop" and match.arriving:
+    if rule.hook == "ingress":
         return f"{match.arriving}: all dropped"
     if rule.hook == "input":
         who = match.source or "everybody else"
-        return f"{who} to {match.destination}:{','.join(match.ports)}: {rule.action}"
+        where = match.destination or "this host"
+        return f"{who} to {where}:{','.join(match.ports)}: {rule.action}"
     return ""

@@ -45,6 +45,8 @@ def test_what_a_person_made_by_hand_is_seen() -> None:
             "ip address add 2001:db8::1/64 dev br9 nodad",
             "ip route add 10.9.0.0/16 via 192.0.2.7",
             "ip rule add fwmark 7 table 77 priority 500",
+            "ip -6 rule add fwmark 8 table 77 priority 501",
+            "ip neigh add 2001:db8::9 lladdr 02:00:00:00:00:09 dev br9 nud permanent",
         ):
             host.host.run(command.split())
         told = json.loads(host.python(SCRIPT))
@@ -53,7 +55,9 @@ def test_what_a_person_made_by_hand_is_seen() -> None:
     assert {"192.0.2.1/24", "2001:db8::1/64"} <= set(told["addresses"])
     # What the kernel made of the address is no route that somebody set.
     assert told["routes"] == ["10.9.0.0/16"]
-    assert "('rule', '', '500', '7', '', '')" in told["things"]
+    assert "('rule', '', '500', '7', '', '', '4')" in told["things"]
+    assert "('rule', '', '501', '8', '', '', '6')" in told["things"]
+    assert "('neighbour', '', 'br9', '2001:db8::9')" in told["things"]
     assert told["absent"] == [False, False]
     assert told["value"] is None
 
