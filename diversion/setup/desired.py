@@ -83,7 +83,9 @@ class Building:
         if four or settings.gateway2 or settings.tunnels:
             self.told += forwarding("", self.backend, ("virtual",))
         for name, bridge in settings.bridges.items():
-            self.told += _bridge(name, bridge, ("bridges", name))
+            self.told += _bridge(
+                name, bridge, ("bridges", name), segments.bridge_mac(settings, name)
+            )
         six = [one for one in settings.virtual if version_of(one.to) == 6]
         for one in six:
             # A host that forwards gives up its routers' advertisements unless told otherwise.
@@ -299,8 +301,8 @@ def _alone(address: str) -> str:
     return f"{address}/{ipaddress.ip_address(address).max_prefixlen}"
 
 
-def _bridge(name: str, bridge: BridgeSettings, origin: Origin) -> Iterator[Desired]:
-    yield Link("", name, "bridge", origin=origin)
+def _bridge(name: str, bridge: BridgeSettings, origin: Origin, mac: str) -> Iterator[Desired]:
+    yield Link("", name, "bridge", mac=mac, origin=origin)
     if bridge.mtu is not None:
         yield Wanted(LinkSetting("", name, "mtu", (*origin, "mtu")), bridge.mtu)
     for at, port in enumerate(bridge.ports):

@@ -184,6 +184,7 @@ def commands(thing: Routing, *, add: bool) -> list[str]:
         f"cat > {here}/bgpd.conf <<'END'",
         *thing.bgpd.splitlines(),
         "END",
+        f"echo hostname {thing.name} > {here}/zebra.conf",
     ]
     for one in frr_daemons.WATCHED:
         lines.append(f"{frr_daemons.PROGRAMS}/{one} {of_space} -f {here}/{one}.conf")

@@ -16,6 +16,7 @@ from diversion.setup.settings import (
     FrrSettings,
     RouterSettings,
     SegmentSettings,
+    TopologySettings,
     TunnelSettings,
     VtepSettings,
 )
@@ -132,6 +133,17 @@ def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> No
         ]
     if segment.advertise:
         _advertise(building, segment, space, inside, origin)
+
+
+def bridge_mac(settings: TopologySettings, name: str) -> str:
+    """The MAC of a bridge whose neighbours FRR is told of; the kernel's choice for any other.
+
+    That choice is the lowest of the ports', and with each change all neighbours are forgotten.
+    """
+    for vtep in settings.vteps.values():
+        if settings.frr is not None and vtep.on == name:
+            return stable_mac(vtep.local)
+    return ""
 
 
 def _is_told(building: Building, segment: SegmentSettings) -> bool:

@@ -42,7 +42,9 @@ def state() -> dict[str, str]:
 def _frr() -> list[str]:
     """FRR's processes and what they keep; the last words of one that was killed are its own."""
     files = [*Path("/run/frr").rglob("*"), *Path("/var/tmp/frr").glob("watchfrr.*")]
-    return sorted(map(str, files)) + sorted(one.program for one in frr_daemons.processes())
+    return sorted(map(str, files)) + sorted(
+        one.program for one in frr_daemons.processes() if one.here
+    )
 
 
 def _here(name: str) -> dict[str, str]:

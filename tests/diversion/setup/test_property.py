@@ -29,7 +29,7 @@ def files(draw: st.DrawFn) -> dict[str, object]:
         {
             "on": "br0",
             "style": style,
-            "addresses": [f"203.0.113.{10 + at}" if version == 4 else f"2001:db8:113::{at}"],
+            "addresses": [f"203.0.113.{10 + at}" if version == 4 else f"2001:db8:113::{10 + at}"],
             "to": "172.16.23.2" if version == 4 else "2001:db8:23::2",
             "ports": draw(st.lists(st.sampled_from([22, "80-90", "udp/53"]), max_size=2)),
         }
@@ -60,7 +60,7 @@ def files(draw: st.DrawFn) -> dict[str, object]:
     told: dict[str, object] = {
         "name": draw(st.sampled_from(["one", "two"])),
         "firewall": draw(st.sampled_from(["nftables", "iptables"])),
-        "bridges": {"br0": {"addresses": ["203.0.113.1/24"]}, "br1": {}},
+        "bridges": {"br0": {"addresses": ["203.0.113.1/24", "2001:db8:113::1/64"]}, "br1": {}},
         "virtual": virtual,
         "segments": segments,
     }

@@ -55,3 +55,43 @@ def test_names_that_they_cannot_have(text: str) -> None:
 def test_what_is_no_address(value: Any) -> None:
     with pytest.raises(ValidationError):
         read(virtual=[{"on": "br0", "to": value, "addresses": ["10.0.0.2"]}])
+
+
+SIX = {"on": "br0", "to": "2001:db8:1::2", "addresses": ["2001:DB8::10-2001:db8:0::20"]}
+
+
+def test_ipv6_is_written_in_one_way() -> None:
+    told = read(virtual=[SIX | {"gateway": "2001:db8:0:0::1"}]).virtual[0]
+    assert told.addresses == ["2001:db8::10-2001:db8::20"]
+    assert told.gateway == "2001:db8::1"
+    segment = {"name": "a", "on": "br0", "network": "2001:db8::/64", "listener": "[::1]:7000"}
+    assert read(segments=[segment]).segments[0].network == ["2001:db8::/64"]
+
+
+@pytest.mark.parametrize(
+    ("sections", "words"),
+    [
+        ({"virtual": [SIX | {"to": "10.0.0.1"}]}, "of two IP versions"),
+        ({"virtual": [SIX | {"gateway": "10.0.0.1"}]}, "of two IP versions"),
+        ({"virtual": [SIX | {"addresses": ["10.0.0.1-2001:db8::1"]}]}, "from one IP version"),
+        ({"virtual": [SIX | {"addresses": ["2001:db8::/64"]}]}, "no address"),
+        ({"bridges": {"b": {"routes": [{"to": "::/0", "via": "10.0.0.1"}]}}}, "two IP versions"),
+        (
+            {"segments": [{"name": "a", "on": "b", "network": ["10.0.0.0/24", "10.1.0.0/24"]}]},
+            "network has two of one IP version",
+        ),
+        (
+            {"segments": [{"name": "a", "on": "b", "network": "::/0", "listener": "[::1]"}]},
+            "has no port",
+        ),
+        (
+            {"segments": [{"name": "a", "on": "b", "network": "2001:db8::1/64"}]},
+            "the network is 2001:db8::/64",
+        ),
+        ({"gateway1": {"listen": "192.0.2.1:7000", "agents": ["2001:db8::/64"]}}, "IPv4 network"),
+        ({"frr": {"as": 0, "router_id": "1.1.1.1", "neighbours": []}}, "greater than or equal"),
+    ],
+)
+def test_what_is_wrong_is_said(sections: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValidationError, match=words):
+        read(**sections)

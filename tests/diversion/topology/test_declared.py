@@ -56,3 +56,15 @@ def test_many_addresses_are_told_as_a_number() -> None:
     text = tree(declared(asked))
     assert "10.0.0.7/16, and 17 more" in text
     assert "100 addresses with ports advertised" in text
+
+
+def test_bgp_is_drawn_with_its_neighbours() -> None:
+    settings = {
+        "name": "h",
+        "bridges": {"seg7": {}},
+        "vteps": {"vx7": {"on": "seg7", "vni": 7, "local": "192.0.2.1"}},
+        "frr": {"as": 65001, "router_id": "192.0.2.1", "neighbours": [{"address": "192.0.2.2"}]},
+    }
+    text = tree(declared(desired(TopologySettings.model_validate(settings), "nftables")))
+    assert "bgpd (BGP EVPN)  AS 65001, 192.0.2.2, AS 65001" in text
+    assert "192.0.2.2 to this host:179: accept" in text
