@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from diversion.setup.firewall.rules import Rule
+from diversion.setup.firewall.rules import Rule, version_of
 from diversion.setup.things import (
     Address,
     Desired,
@@ -111,6 +111,8 @@ def _rule(rule: Rule) -> str:
     if rule.action == "dnat":
         ports = f":{','.join(match.ports)}" if match.ports else ""
         what = match.destination or "what is advertised"
+        if ports and version_of(what) == 6:
+            what = f"[{what}]"
         return f"{what}{ports} to {rule.argument}"
     if rule.hook == "ingress":
         return f"{match.arriving}: all dropped"
