@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
+import pwd
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -23,6 +25,7 @@ from diversion.setup.settings import FrrSettings
 from diversion.setup.things import Routing
 
 _PACKAGE: Final = "apt-get install frr"
+_FILE: Final = "bgpd.conf"
 
 # FRR's directory for the last words of each process; watchfrr leaves an empty one behind.
 _CRASHES: Final = Path("/var/tmp/frr")  # noqa: S108
@@ -79,32 +82,54 @@ def look(name: str) -> Routing | None:
     whole = running == set(frr_daemons.ALL)
     told = ""
     with contextlib.suppress(OSError):
-        told = _file(name).read_text() if whole else ""
+        told = (frr_daemons.directory(name) / _FILE).read_text() if whole else ""
     return Routing("", name, told)
 
 
 def start(thing: Routing) -> None:
     """Write the configuration and start the daemons and their watcher; SetupError with a reason."""
-    name, here = thing.name, frr_daemons.directory(thing.name)
+    name = thing.name
     if frr_daemons.of(name):
         raise SetupError(f"FRR's daemons of {name} run already", was_there=True)
+    files = {"zebra.conf": f"hostname {name}\nlog syslog warnings\n", _FILE: thing.bgpd}
     try:
+        user = pwd.getpwnam("frr")
         _remove(name)
         frr_daemons.RUN.mkdir(mode=0o755, exist_ok=True)
-        here.mkdir(mode=0o750)
-        (here / "zebra.conf").write_text(f"hostname {name}\nlog syslog warnings\n")
-        _file(name).write_text(thing.bgpd)
-        for path in (here, *here.iterdir()):
-            shutil.chown(path, "frr", "frr")
+        frr_daemons.directory(name).mkdir(mode=0o750)
+        with _opened(name) as here:
+            for file, text in files.items():
+                _write(here, file, text, user)
+            os.fchown(here, user.pw_uid, user.pw_gid)
         for program in frr_daemons.WATCHED:
             frr_daemons.launch(name, program)
-        (here / "starter").write_text(str(frr_daemons.watch(name)))
-    except LookupError:
-        stop(thing)
+        starter = frr_daemons.watch(name)
+        with _opened(name) as here:
+            _write(here, "starter", str(starter))
+    except KeyError:
         raise SetupError(f"there is no user frr; {_PACKAGE}") from None
     except (OSError, SetupError):
         stop(thing)
         raise
+
+
+@contextlib.contextmanager
+def _opened(name: str) -> Iterator[int]:
+    """The directory of the daemons: /run/frr is not root's, so what is written goes to no link."""
+    where = frr_daemons.directory(name)
+    here = os.open(where, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        yield here
+    finally:
+        os.close(here)
+
+
+def _write(here: int, file: str, text: str, user: pwd.struct_passwd | None = None) -> None:
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+    with os.fdopen(os.open(file, flags, 0o640, dir_fd=here), "w") as opened:
+        opened.write(text)
+        if user is not None:
+            os.fchown(opened.fileno(), user.pw_uid, user.pw_gid)
 
 
 def stop(thing: Routing) -> None:
@@ -120,10 +145,6 @@ def left(name: str) -> bool:
     if everywhere:
         return any(one.here for one in everywhere)
     return frr_daemons.directory(name).exists()
-
-
-def _file(name: str) -> Path:
-    return frr_daemons.directory(name) / "bgpd.conf"
 
 
 def _remove(name: str) -> None:

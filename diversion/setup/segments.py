@@ -7,7 +7,7 @@ trunk port ── bridge ── ps-NAME ══ eth0 [seg-NAME] vlanN: addresses,
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from diversion.setup import frr
 from diversion.setup.firewall.rules import AddressSet, Match, Rule, split_endpoint, version_of
@@ -44,6 +44,8 @@ EVERYTHING: Final[dict[int, str]] = {4: "0.0.0.0/0", 6: "::/0"}
 
 # RFC 4271, section 4.2.
 _BGP = "179"
+
+_VERSIONS: Final[tuple[Literal[4, 6], ...]] = (4, 6)
 
 # The addresses of a segment that other hosts are told of one by one; who has one of many more is
 # asked in the segment itself.
@@ -267,6 +269,8 @@ def _frr(building: Building, settings: FrrSettings, origin: Origin) -> None:
     for one in settings.neighbours:
         match = Match(source=one.address, protocol="tcp", ports=(_BGP,))
         rules.append(Rule("input", match, "accept"))
-    rules.append(Rule("input", Match(protocol="tcp", ports=(_BGP,)), "drop"))
+    for version in _VERSIONS:
+        everybody = Match(protocol="tcp", ports=(_BGP,), version=version)
+        rules.append(Rule("input", everybody, "drop"))
     name = building.settings.name
     building.at_the_end.append(Routing("", name, frr.configuration(name, settings), origin=origin))

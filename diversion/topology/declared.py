@@ -119,5 +119,6 @@ def _rule(rule: Rule) -> str:
     if rule.hook == "input":
         who = match.source or "everybody else"
         where = match.destination or "this host"
-        return f"{who} to {where}:{','.join(match.ports)}: {rule.action}"
+        how = " over IPv6" if match.version == 6 else ""
+        return f"{who} to {where}:{','.join(match.ports)}{how}: {rule.action}"
     return ""

@@ -305,6 +305,9 @@ def _matches(match: Match, *, ingress: bool) -> Iterator[_Part]:
             protocol = _PROTOCOL[version_of(value)]
             left = {"payload": {"protocol": protocol, "field": field}}
             yield _equal(f"{protocol} {field} {value}", left, _prefix(value))
+    if match.version and not (match.source or match.destination or match.advertised):
+        family = f"ipv{match.version}"
+        yield _equal(f"meta nfproto {family}", {"meta": {"key": "nfproto"}}, family)
     if match.advertised:
         protocol = _PROTOCOL[match.version]
         parts = [

@@ -41,6 +41,7 @@ RULES = (
         "[2001:db8::1]:7",
     ),
     Rule("input", Match(source="2001:db8::/32", protocol="tcp", ports=("179",)), "accept"),
+    Rule("input", Match(protocol="tcp", ports=("179",), version=6), "drop"),
     Rule("mark", Match(arriving="eth0", destination="2001:db8::1"), "drop"),
 )
 SETS = (

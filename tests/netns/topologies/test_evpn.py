@@ -17,6 +17,7 @@ pytestmark = [pytest.mark.netns, pytest.mark.tool("nft", "iptables", "ipset", "v
 
 EXAMPLE = ROOT / "fixtures/topologies/evpn.yaml"
 DECOY, CLIENT = "10.7.0.5", "10.7.0.6"
+DECOY6, CLIENT6 = "2001:db8:7::5", "2001:db8:7::6"
 MAC = "02:50:0a:07:00:05"
 
 SMALL = """
@@ -51,9 +52,9 @@ class Two:
                 seconds=60,
             )
 
-    def ask(self) -> str:
+    def ask(self, decoy: str) -> str:
         """What the decoy behind the first host's VTEP says to a client behind the other's."""
-        argv = ["ip", "netns", "exec", "seg-plant", "nc", "-w", "5", DECOY, "80"]
+        argv = ["ip", "netns", "exec", "seg-plant", "nc", "-w", "5", decoy, "80"]
         return self.places[1].run(argv, ok=(0, 1)).decode().strip()
 
     def pid(self) -> str:
@@ -65,7 +66,9 @@ def mirrored(text: str) -> str:
     """The other host's file."""
     for one, other in (("198.51.100.1", "198.51.100.X"), ("198.51.100.2", "198.51.100.1")):
         text = text.replace(one, other)
-    return text.replace("198.51.100.X", "198.51.100.2").replace(DECOY, CLIENT)
+    return (
+        text.replace("198.51.100.X", "198.51.100.2").replace(DECOY, CLIENT).replace(DECOY6, CLIENT6)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -103,7 +106,8 @@ def test_a_decoy_behind_one_vtep_is_reached_from_the_other_without_flooding(two:
     assert [one for one in entries if one["mac"] == "00:00:00:00:00:00"] == []
     [neighbour] = shown(other, "ip", "-j", "neigh", "show", DECOY, "dev", "seg7")
     assert (neighbour["lladdr"], neighbour["protocol"]) == (MAC, "zebra")
-    assert two.ask() == f"{CLIENT} {DECOY}:80"
+    assert two.ask(DECOY) == f"{CLIENT} {DECOY}:80"
+    assert two.ask(DECOY6) == f"{CLIENT6} [{DECOY6}]:80"
 
     # A daemon that dies is started again, and the session comes back with it.
     before = two.pid()
@@ -111,7 +115,7 @@ def test_a_decoy_behind_one_vtep_is_reached_from_the_other_without_flooding(two:
     wait_until(lambda: two.pid() != before, "another bgpd", seconds=60)
     two.wait_session()
     wait_until(learned, "the decoy's MAC again", seconds=30)
-    assert two.ask() == f"{CLIENT} {DECOY}:80"
+    assert two.ask(DECOY) == f"{CLIENT} {DECOY}:80"
 
     # Without its watcher it does not, and status says what helps.
     watcher = two.places[0].run(["cat", "/run/frr/peeltap-evpn/watchfrr.pid"]).decode().strip()

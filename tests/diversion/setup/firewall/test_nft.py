@@ -63,6 +63,7 @@ def test_every_match_and_action_there_and_gone() -> None:
         "ip6 daddr . meta l4proto . th dport @adv6 meta l4proto tcp dnat ip6 to [2001:db8::1]:7",
         "ip6 saddr 2001:db8::/32 tcp dport 179 accept",
         "ip6 daddr 2001:db8::1 drop",
+        "meta nfproto ipv6 tcp dport 179 drop",
         "ip saddr 10.0.0.2 snat ip to 192.0.2.1",
         'oifname "eth0" masquerade',
         'type filter hook ingress device "vtap0" priority -500; policy drop;',
