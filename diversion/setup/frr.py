@@ -27,6 +27,9 @@ from diversion.setup.things import Routing
 _PACKAGE: Final = "apt-get install frr"
 _FILE: Final = "bgpd.conf"
 
+# Of a file of the daemons: a thousand neighbours take a tenth of it.
+_LONGEST: Final = 1 << 20
+
 # FRR's directory for the last words of each process; watchfrr leaves an empty one behind.
 _CRASHES: Final = Path("/var/tmp/frr")  # noqa: S108
 
@@ -80,10 +83,7 @@ def look(name: str) -> Routing | None:
     if not running:
         return None
     whole = running == set(frr_daemons.ALL)
-    told = ""
-    with contextlib.suppress(OSError):
-        told = (frr_daemons.directory(name) / _FILE).read_text() if whole else ""
-    return Routing("", name, told)
+    return Routing("", name, _read(name, _FILE) if whole else "")
 
 
 def start(thing: Routing) -> None:
@@ -132,6 +132,16 @@ def _write(here: int, file: str, text: str, user: pwd.struct_passwd | None = Non
             os.fchown(opened.fileno(), user.pw_uid, user.pw_gid)
 
 
+def _read(name: str, file: str) -> str:
+    """A file of the directory; empty where there is none, or another thing in its place."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        with _opened(name) as here, os.fdopen(os.open(file, flags, dir_fd=here), "rb") as opened:
+            return opened.read(_LONGEST).decode(errors="replace")
+    except OSError:
+        return ""
+
+
 def stop(thing: Routing) -> None:
     """End them, and remove their files."""
     frr_daemons.end(thing.name)
@@ -148,11 +158,11 @@ def left(name: str) -> bool:
 
 
 def _remove(name: str) -> None:
-    here = frr_daemons.directory(name)
-    with contextlib.suppress(OSError, ValueError):
-        shutil.rmtree(_CRASHES / f"watchfrr.{int((here / 'starter').read_text()[:12])}")
+    starter = _read(name, "starter")
+    if starter.isascii() and starter.isdigit():
+        shutil.rmtree(_CRASHES / f"watchfrr.{starter}", ignore_errors=True)
     with contextlib.suppress(FileNotFoundError):
-        shutil.rmtree(here)
+        shutil.rmtree(frr_daemons.directory(name))
 
 
 # --- Sessions -------------------------------------------------------------------------------------
