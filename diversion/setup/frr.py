@@ -78,8 +78,8 @@ def obstacle(name: str) -> str | None:
 
 
 def look(name: str) -> Routing | None:
-    """The daemons that run, with what they were told; not `whole` if one of them is missing."""
-    running = {one.program for one in frr_daemons.of(name)} - {"job"}
+    """The daemons that run, with what they were told: nothing if one of them is missing."""
+    running = {one.program for one in frr_daemons.of(name)} - {frr_daemons.JOB}
     if not running:
         return None
     whole = running == set(frr_daemons.ALL)
@@ -185,22 +185,21 @@ class Session:
 
 def sessions(run: Runner, name: str, neighbours: Iterable[str]) -> list[Session]:
     """Ask bgpd for its sessions with these neighbours."""
-    peers: dict[str, Any] = {}
-    state = "unknown to bgpd"
+    words = "show bgp l2vpn evpn summary json"
+    asked = list(neighbours)
     try:
-        words = "show bgp l2vpn evpn summary json"
-        told = json.loads(run("", ["vtysh", "-N", frr_daemons.space(name), "-c", words]))
-        peers = told.get("peers", {})
-    except (SetupError, ValueError, AttributeError):
-        state = "bgpd does not answer"
-    return [_session(address, peers.get(address, {}), state) for address in neighbours]
+        peers = json.loads(run("", ["vtysh", "-N", frr_daemons.space(name), "-c", words]))
+        return [_session(address, peers.get("peers", {}).get(address, {})) for address in asked]
+    except (SetupError, ValueError, AttributeError, TypeError):
+        return [Session(address, "bgpd does not answer") for address in asked]
 
 
-def _session(address: str, peer: dict[str, Any], state: str) -> Session:
+def _session(address: str, peer: dict[str, Any]) -> Session:
     since = int(peer.get("peerUptimeMsec") or 0) // 1000
     ever = peer.get("peerUptime", "never") != "never"
     routes = int(peer.get("pfxRcd") or 0)
-    return Session(address, str(peer.get("state", state)), since if ever else None, routes)
+    state = str(peer.get("state", "unknown to bgpd"))
+    return Session(address, state, since if ever else None, routes)
 
 
 def commands(thing: Routing, *, add: bool) -> list[str]:

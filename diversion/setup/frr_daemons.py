@@ -29,7 +29,10 @@ PROGRAMS: Final = Path("/usr/lib/frr")
 RUN: Final = Path("/run/frr")
 WATCHED: Final = ("zebra", "bgpd")
 ALL: Final = ("watchfrr", "bgpd", "zebra")
-"""In the order in which they are ended: first the one that would start the others again."""
+JOB: Final = "job"
+
+# In the order in which they are ended: first those that would start the others again.
+_ENDED: Final = ("watchfrr", JOB, "bgpd", "zebra")
 
 _MODULE: Final = "diversion.setup.frr_daemons"
 _OWN: Final = Path("/proc/self/ns/net")
@@ -83,7 +86,7 @@ def _read(pid: int) -> Process | None:
     if program.parent == PROGRAMS and program.name in ALL:
         return Process(pid, program.name, _behind(words, "-N", 1), here)
     if _MODULE in words:
-        return Process(pid, "job", space(_behind(words, _MODULE, 2)), here)
+        return Process(pid, JOB, space(_behind(words, _MODULE, 2)), here)
     return None
 
 
@@ -134,16 +137,13 @@ def _run(argv: list[str], program: str) -> int:
     return started.pid
 
 
-def end(name: str, programs: tuple[str, ...] = ALL) -> None:
+def end(name: str, programs: tuple[str, ...] = _ENDED) -> None:
     """End the topology's processes, in this order; SetupError if one does not."""
-    for program in programs:
+    # Twice: what a job had just started when it was ended may not have been there the first time.
+    for program in programs * 2:
         for one in of(name):
             if one.program == program:
                 _end(one)
-    # A job of the watcher may have started one meanwhile; it ends by itself.
-    if programs == ALL:
-        for one in of(name):
-            _end(one)
 
 
 def _end(process: Process) -> None:

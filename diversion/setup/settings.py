@@ -77,9 +77,16 @@ def _address(text: str) -> str:
         raise ValueError(f"{text!r} is no IPv4 address; allowed: 192.0.2.1") from None
 
 
+def _without_zone(text: str) -> str:
+    """Refuse a zone (RFC 4007, section 11), which is any text; the interface is named elsewhere."""
+    if "%" in text:
+        raise ValueError("an address with a zone")
+    return text
+
+
 def _interface_address(text: str) -> str:
     try:
-        value = ipaddress.ip_interface(text)
+        value = ipaddress.ip_interface(_without_zone(text))
     except ValueError:
         raise ValueError(
             f"{text!r} is no address with a prefix length; allowed: 192.0.2.1/24"
@@ -96,7 +103,7 @@ def _network(text: str) -> str:
 def _any_network(text: str, version: int = 0) -> str:
     kind, example = ("IPv4 network", "192.0.2.0/24") if version else ("network", "2001:db8::/64")
     try:
-        value = ipaddress.ip_interface(text)
+        value = ipaddress.ip_interface(_without_zone(text))
     except ValueError:
         value = None
     if value is None or value.version == 10 - version:
@@ -108,7 +115,7 @@ def _any_network(text: str, version: int = 0) -> str:
 
 def _any_address(text: str) -> str:
     try:
-        return str(ipaddress.ip_address(text))
+        return str(ipaddress.ip_address(_without_zone(text)))
     except ValueError:
         raise ValueError(f"{text!r} is no address; allowed: 192.0.2.1, 2001:db8::1") from None
 

@@ -66,6 +66,10 @@ RUNNING = {
         ),
         ("{}", [Session(f"198.51.100.{at}", "unknown to bgpd") for at in (2, 3, 4)]),
         ("% no", [Session(f"198.51.100.{at}", "bgpd does not answer") for at in (2, 3, 4)]),
+        (
+            '{"peers": []}',
+            [Session(f"198.51.100.{at}", "bgpd does not answer") for at in (2, 3, 4)],
+        ),
         ("[]", [Session(f"198.51.100.{at}", "bgpd does not answer") for at in (2, 3, 4)]),
     ],
 )

@@ -73,6 +73,9 @@ def test_ipv6_is_written_in_one_way() -> None:
     [
         ({"virtual": [SIX | {"to": "10.0.0.1"}]}, "of two IP versions"),
         ({"virtual": [SIX | {"gateway": "10.0.0.1"}]}, "of two IP versions"),
+        ({"virtual": [SIX | {"gateway": "fe80::1%eth0"}]}, "is no address"),
+        ({"bridges": {"b": {"addresses": ["fe80::1%\n-A/64"]}}}, "is no address"),
+        ({"bridges": {"b": {"routes": [{"to": "fe80::%x/64", "via": "::1"}]}}}, "is no network"),
         ({"virtual": [SIX | {"addresses": ["10.0.0.1-2001:db8::1"]}]}, "from one IP version"),
         ({"virtual": [SIX | {"addresses": ["2001:db8::/64"]}]}, "no address"),
         ({"bridges": {"b": {"routes": [{"to": "::/0", "via": "10.0.0.1"}]}}}, "two IP versions"),
