@@ -35,7 +35,7 @@ JOB: Final = "job"
 _ENDED: Final = ("watchfrr", JOB, "bgpd", "zebra")
 
 _MODULE: Final = "diversion.setup.frr_daemons"
-_OWN: Final = Path("/proc/self/ns/net")
+_OWN: Final = Path("/proc/thread-self/ns/net")
 _START_SECONDS: Final = 30.0
 _END_SECONDS: Final = 10.0
 _ENVIRONMENT: Final = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}

@@ -2,18 +2,29 @@
 
     python -m tests.support.between_hosts KIND...     as root: routes, ipip, gre, vxlan
 
-Ends with 0 where each of them carried a connection and went down without a trace. IPIP and GRE need
-a kernel that has them, and there the fallback devices (tunl0, gre0), which it otherwise makes in
-every namespace together with the first tunnel: net.core.fb_tunnels_only_for_init_net=1.
+Ends with 0 where each of them carried a connection and went down without a trace. All is done in
+this one process, so that a virtual machine can do it too. IPIP and GRE need a kernel that has them,
+and has loaded them: the first of its kind brings devices (tunl0, gre0) to every namespace made
+after it, which would otherwise look like a trace.
 """
 
 from __future__ import annotations
 
+import socket
 import sys
+from pathlib import Path
+from typing import Any
 
-from tests.support.plumbing import plumbed
+from fixtures.netns import Lab, Namespace
+from pipeline import topology_file
+from pipeline.topology_file import TopologyFile
+from tests.support import setup_inside
 
 KINDS = ("routes", "ipip", "gre", "vxlan")
+RIGHT: dict[str, Any] = {"answer": "10.1.0.1", "states": ["up", "up"], "left": []}
+"""What `crossing` tells of a kind that carries connections and goes without a trace."""
+
+_SECONDS = 60.0
 
 _HOST = """
 name: {name}
@@ -36,39 +47,73 @@ tunnels:
 """
 
 
-def topology(kind: str, here: int, there: int) -> str:
+def topology(kind: str, here: int, there: int) -> TopologyFile:
     """The file of host `here`, whose neighbour is `there`."""
     words = {"here": here, "there": there, "kind": kind, "name": f"host{here}"}
     words["vni"] = "vni: 77" if kind == "vxlan" else ""
     text = _HOST.format(**words, routes=_ROUTES.format(**words) if kind == "routes" else "")
-    return text if kind == "routes" else text + _TUNNEL.format(**words)
+    text += "" if kind == "routes" else _TUNNEL.format(**words)
+    return topology_file.parse(text, f"{kind}{here}.yaml")
 
 
-def crossing(kind: str) -> dict[str, object]:
-    """What a service behind one host said to the other one, and what was left of both topologies.
+def crossing(kind: str) -> dict[str, Any]:
+    """Who came, says a service behind one host when it is asked from behind the other one.
 
-    As it shall be: `answer` is 10.1.0.1, the address behind the host that asked; `left` is empty.
+    With it what state both hosts were in, and what was left of them afterwards; see `RIGHT`.
     """
-    with plumbed(vms=0) as host:
-        places = [host.host, host.attacker]
-        host.attacker.run(["ip", "address", "flush", "dev", "eth0"])
-        files = [
-            host.written(f"{kind}{here}.yaml", topology(kind, here, 3 - here)) for here in (1, 2)
-        ]
-        states = [
-            host.setup("up", file, place)["state"]
-            for file, place in zip(files, places, strict=True)
-        ]
-        host.serve(host.attacker, 80)
-        answer = host.ask(host.host, "10.2.0.1", 80, "-s", "10.1.0.1")
-        left: list[object] = [one for one in states if one != "up"]
-        for file, place in zip(files, places, strict=True):
-            undone = host.setup("down", file, place)
-            left += [*undone["again"], *undone["trace"]]
-    return {"answer": answer, "left": left}
+    with Lab() as lab:
+        hosts = [lab.namespace("one"), lab.namespace("two")]
+        lab.connect((hosts[0], "eth0", ()), (hosts[1], "eth0", ()))
+        files = [topology(kind, here, 3 - here) for here in (1, 2)]
+        told: dict[str, Any] = {"answer": "", "states": [], "left": []}
+        both = list(zip(hosts, files, strict=True))
+        for host, file in both:
+            with host.entered():
+                told["states"].append(setup_inside.up(file, _state(lab, file))["state"])
+        told["answer"] = _asked(*hosts)
+        for host, file in both:
+            with host.entered():
+                undone = setup_inside.down(file, _state(lab, file))
+            told["left"] += [*undone["again"], *undone["trace"]]
+    return told
 
 
-RIGHT = {"answer": "10.1.0.1", "left": []}
+def _state(lab: Lab, file: TopologyFile) -> Path:
+    return lab.directory / file.settings.name
+
+
+def _asked(client: Namespace, server: Namespace) -> str:
+    """The address of whoever connects, as the server's host sees it; or why nobody could."""
+    with server.entered():
+        listener = socket.create_server(("10.2.0.1", 80))
+    with client.entered():
+        asking = socket.socket()
+    with listener, asking:
+        listener.settimeout(_SECONDS)
+        asking.settimeout(_SECONDS)
+        try:
+            asking.bind(("10.1.0.1", 0))
+            asking.connect(("10.2.0.1", 80))
+            accepted, peer = listener.accept()
+            with accepted:
+                accepted.sendall(b"word")
+                asking.recv(4, socket.MSG_WAITALL)
+        except OSError as error:
+            return str(error)
+    return str(peer[0])
+
+
+def ipip() -> dict[str, Any]:
+    """IPIP, for a virtual machine."""
+    return crossing("ipip")
+
+
+def gre() -> dict[str, Any]:
+    """GRE, for a virtual machine."""
+    return crossing("gre")
+
+
+SCENARIOS = (ipip, gre)
 
 
 def main(kinds: list[str]) -> int:
