@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
+from diversion.setup import observed
 from diversion.setup.observed import Observed
 from diversion.setup.things import Address, Route
 from tests.support.plumbing import plumbed
@@ -69,3 +73,23 @@ def test_addresses_and_routes_of_one_link() -> None:
     assert seen.addresses("") == [mine]
     assert seen.routes_out_of("", "br0") == [way]
     assert seen.routes_out_of("", "br1") == []
+
+
+@pytest.mark.parametrize("code", [errno.EAFNOSUPPORT, errno.EOPNOTSUPP])
+def test_a_kernel_without_ipv6_has_no_rules_of_it(code: int) -> None:
+    assert observed._rules_of(_Refusing(code), socket.AF_INET6) == []
+
+
+def test_what_else_a_kernel_refuses_is_told() -> None:
+    with pytest.raises(NetlinkError):
+        observed._rules_of(_Refusing(errno.EPERM), socket.AF_INET6)
+
+
+class _Refusing:
+    """A netlink socket whose kernel says no."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def get_rules(self, family: int) -> list[object]:
+        raise NetlinkError(self.code, str(family))
