@@ -51,6 +51,7 @@ needs() {
 		nft             nftables        the setup stage's tests
 		iptables        iptables        the setup stage's tests
 		ipset           ipset           the setup stage's tests
+		vtysh           frr             the tests of BGP EVPN
 		haproxy         haproxy         the recordings and their tests
 		nginx           nginx-light     the recordings and their tests
 		sshd            openssh-server  the recordings and their tests
@@ -158,6 +159,7 @@ disable_services() {
         case $package in
         suricata | haproxy | redis-server | rsyslog) systemctl disable --quiet "$package" 2>/dev/null || true ;;
         nginx-light) systemctl disable --quiet nginx 2>/dev/null || true ;;
+        frr) systemctl disable --quiet frr 2>/dev/null || true ;;
         openssh-server) systemctl disable --quiet ssh ssh.socket 2>/dev/null || true ;;
         esac
     done

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 
 from diversion.setup import directories, lab
 from diversion.setup.desired import MAX_MARKED, far_end
+from diversion.setup.firewall.rules import split_endpoint, version_of
 from diversion.setup.names import spread
-from diversion.setup.settings import MAX_NAME, TopologySettings
+from diversion.setup.settings import TopologySettings
 from diversion.setup.things import Origin
+from diversion.setup.values import MAX_NAME
 
 
 def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
@@ -22,6 +24,8 @@ def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     yield from _in_network(settings)
     yield from _names(settings)
     yield from lab.problems(settings)
+    yield from _segments(settings)
+    yield from _vteps(settings)
 
 
 def _networks(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
@@ -73,6 +77,9 @@ def _virtual(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
             for address in addresses:
                 if address in taken:
                     yield here, f"{address} is {taken[address]} already; take another"
+                    break
+                if ipaddress.ip_address(address).is_link_local:
+                    yield here, f"{address} is link-local, which nobody but neighbours reaches"
                     break
                 if networks and not any(ipaddress.ip_address(address) in one for one in networks):
                     shown = ", ".join(map(str, networks))
@@ -186,13 +193,16 @@ def _overlaps(held: list[_Held], first: int = 0) -> Iterator[tuple[Origin, str]]
 def _in_network(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     """A segment's own addresses are in its network."""
     for at, segment in enumerate(settings.segments):
-        network = ipaddress.ip_network(segment.network)
+        networks = [ipaddress.ip_network(one) for one in segment.network]
         for place, text in enumerate(segment.addresses):
             first, _, last = text.partition("-")
-            if any(ipaddress.ip_address(one) not in network for one in (first, last or first)):
+            ends = [ipaddress.ip_address(one) for one in (first, last or first)]
+            # That there is no network of its IP version is told by `_segments`.
+            same = [one for one in networks if one.version == ends[0].version]
+            if same and not any(all(end in one for end in ends) for one in same):
                 yield (
                     ("segments", at, "addresses", place),
-                    f"{text} is not in the segment's network, {network}",
+                    f"{text} is not in the segment's network, {', '.join(map(str, same))}",
                 )
 
 
@@ -243,3 +253,39 @@ def _place(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
                 ("offloads", place.on, feature),
                 f"Suricata listens on {place.on}, where it has to be off; take this out",
             )
+
+
+def _segments(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """What a segment has of an IP version needs a network, and a listener, of that version."""
+    for at, segment in enumerate(settings.segments):
+        networks = {version_of(one) for one in segment.network}
+        listeners = {version_of(split_endpoint(one)[0]) for one in segment.listener}
+        places: list[tuple[Origin, str]] = [
+            (("addresses", place), one) for place, one in enumerate(segment.addresses)
+        ]
+        places += [(("held", place), one) for place, one in enumerate(segment.held)]
+        places += [(("gateway",), one) for one in segment.gateway]
+        shown: list[tuple[Origin, str]] = [
+            (("advertise", place, "addresses", inner), one)
+            for place, advertised in enumerate(segment.advertise)
+            for inner, one in enumerate(advertised.addresses)
+        ]
+        for where, text in (*places, *shown):
+            version = version_of(text)
+            if version not in networks:
+                what = f"{text} is of IPv{version}, and the segment has no network of it"
+                yield ("segments", at, *where), f"{what}; name one under network"
+        for where, text in shown:
+            if version_of(text) not in listeners:
+                yield ("segments", at, *where), f"there is no listener for IPv{version_of(text)}"
+
+
+def _vteps(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """A VTEP has its peers from the file, or from FRR."""
+    for name, vtep in settings.vteps.items():
+        if settings.frr is None and not vtep.peers:
+            yield ("vteps", name), "has no peers; name them, or a section frr that finds them out"
+        if settings.frr is not None and vtep.peers:
+            yield ("vteps", name, "peers"), "frr finds the peers out; leave one of both away"
+    if settings.frr is not None and not settings.vteps:
+        yield ("frr",), "there is no VTEP to tell others of; name one under vteps"

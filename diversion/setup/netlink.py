@@ -18,6 +18,7 @@ from diversion.setup.things import (
     Forwarding,
     Link,
     LinkSetting,
+    Neighbour,
     PolicyRule,
     Route,
     RuleFamily,
@@ -40,7 +41,14 @@ _SCOPE_HOST: Final = 254
 _RTN_UNICAST: Final = 1
 _RTN_LOCAL: Final = 2
 _RTN_UNREACHABLE: Final = 7
+_PORT_FLAGS: Final = {
+    "learning": "IFLA_BRPORT_LEARNING",
+    "neigh_suppress": "IFLA_BRPORT_NEIGH_SUPPRESS",
+}
 ADDR_GEN_MODES: Final = {0: "eui64", 1: "none", 2: "stable-privacy", 3: "random"}
+
+# linux/neighbour.h
+NUD_PERMANENT: Final = 0x80
 
 # linux/if_tun.h
 _TUNSETIFF: Final = 0x400454CA
@@ -66,6 +74,8 @@ def make(machine: Machine, thing: Thing) -> None:
             machine.netlink(thing.namespace).rule("add", **_vrf_rule(thing))
         case Forwarding():
             machine.netlink(thing.namespace).fdb("append", **_forwarding(machine, thing))
+        case Neighbour():
+            machine.netlink(thing.namespace).neigh("add", **_neighbour(machine, thing))
 
 
 def remove(machine: Machine, thing: Thing) -> None:
@@ -84,6 +94,8 @@ def remove(machine: Machine, thing: Thing) -> None:
             _remove_vrf_rule(machine, thing)
         case Forwarding():
             machine.netlink(thing.namespace).fdb("del", **_forwarding(machine, thing))
+        case Neighbour():
+            machine.netlink(thing.namespace).neigh("del", **_neighbour(machine, thing))
 
 
 # --- Links ----------------------------------------------------------------------------------------
@@ -198,6 +210,11 @@ def read_attribute(message: Any, attribute: str, name: Callable[[int], str]) -> 
         case "master":
             master = message.get_attr("IFLA_MASTER")
             return name(master) if master else ""
+        case "learning" | "neigh_suppress":
+            info = message.get_attr("IFLA_LINKINFO")
+            port = info.get_attr("IFLA_INFO_SLAVE_DATA") if info else None
+            flag = port.get_attr(_PORT_FLAGS[attribute]) if port else None
+            return None if flag is None else bool(flag)
         case _:
             families = message.get_attr("IFLA_AF_SPEC")
             inet6 = families.get_attr("AF_INET6") if families else None
@@ -224,6 +241,8 @@ def set_link(machine: Machine, setting: LinkSetting, value: Value) -> None:
         case "master":
             master = machine.link_index(setting.namespace, str(value)) if value else 0
             socket.link("set", index=index, master=master)
+        case "learning" | "neigh_suppress":
+            socket.brport("set", index=index, **{setting.attribute: int(bool(value))})
         case "addrgenmode":
             [mode] = [number for number, name in ADDR_GEN_MODES.items() if name == value]
             inet6 = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", mode)]}
@@ -276,7 +295,7 @@ def _route(machine: Machine, thing: Route) -> dict[str, Any]:
 
 def _rule(thing: PolicyRule) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "family": 2,
+        "family": 2 if thing.version == 4 else 10,
         "priority": thing.priority,
         "table": thing.table,
         "protocol": ROUTE_PROTOCOL,
@@ -326,6 +345,16 @@ def _forwarding(machine: Machine, thing: Forwarding) -> dict[str, Any]:
         "ifindex": machine.link_index(thing.namespace, thing.link),
         "lladdr": thing.mac,
         "dst": thing.remote,
+    }
+
+
+def _neighbour(machine: Machine, thing: Neighbour) -> dict[str, Any]:
+    return {
+        "family": 2 if ipaddress.ip_address(thing.address).version == 4 else 10,
+        "ifindex": machine.link_index(thing.namespace, thing.link),
+        "dst": thing.address,
+        "lladdr": thing.mac,
+        "state": NUD_PERMANENT,
     }
 
 

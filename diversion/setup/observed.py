@@ -7,16 +7,17 @@ import ipaddress
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from diversion.setup import SetupError, directories
+from diversion.setup import SetupError, directories, frr
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.machine import Machine, reason
-from diversion.setup.netlink import RULE_FAMILIES, read_attribute
+from diversion.setup.netlink import NUD_PERMANENT, RULE_FAMILIES, read_attribute
 from diversion.setup.things import (
     Address,
+    Attribute,
     Desired,
     Directory,
     Forwarding,
@@ -24,8 +25,10 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     PolicyRule,
     Route,
+    Routing,
     Ruleset,
     Setting,
     Value,
@@ -40,6 +43,9 @@ _RTN_UNREACHABLE = 7
 _RTNH_F_ONLINK = 4
 
 
+_ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
+
+
 @dataclass
 class Observed:
     """Things by key, as the kernel has them, and the values of settings.
@@ -52,6 +58,8 @@ class Observed:
     fingerprints: dict[Key, str] = field(default_factory=dict)
     marks: dict[Key, str] = field(default_factory=dict)
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # Why a thing cannot be made on this host, and what helps.
+    obstacles: dict[Key, str] = field(default_factory=dict)
 
     def addresses(self, namespace: str) -> list[Address]:
         """All addresses in a namespace, loopback's own left out."""
@@ -98,6 +106,11 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
             _look_for_vrf_rule(machine, one, found)
         if isinstance(one, Directory):
             _look_at_directory(one, found)
+        if isinstance(one, Routing):
+            if (why := frr.obstacle(one.name)) is not None:
+                found.obstacles[one.key] = why
+            if (running := frr.look(one.name)) is not None:
+                found.things[one.key] = running
         if isinstance(one, Ruleset) and machine.has(one.namespace):
             backend = nft if one.backend == "nftables" else iptables
             seen = backend.fingerprint(machine.run, one.namespace, one.name)
@@ -134,7 +147,7 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
         link = _link(namespace, message, names)
         found.things[link.key] = link
         found.marks[link.key] = message.get_attr("IFLA_IFALIAS") or ""
-        for attribute in ("up", "mtu", "master", "arp", "addrgenmode"):
+        for attribute in _ATTRIBUTES:
             setting = LinkSetting(namespace, link.name, attribute)
             found.settings[setting.key] = read_attribute(message, attribute, names.__getitem__)
         if link.kind == "vxlan":
@@ -147,9 +160,25 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
         route = _route(namespace, message, names)
         if route is not None:
             found.things[route.key] = route
-    for message in netlink.get_rules(family=socket.AF_INET):
-        rule = _rule(namespace, message)
-        found.things[rule.key] = rule
+    for message in netlink.get_neighbours():
+        if message["state"] & NUD_PERMANENT and (dst := message.get_attr("NDA_DST")):
+            mac = str(message.get_attr("NDA_LLADDR") or "")
+            known = Neighbour(namespace, names.get(message["ifindex"], ""), str(dst), mac)
+            found.things[known.key] = known
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in _rules_of(netlink, family):
+            rule = _rule(namespace, message)
+            found.things[rule.key] = rule
+
+
+def _rules_of(netlink: Any, family: int) -> list[Any]:
+    """The rules of an IP version; none where the kernel goes without it."""
+    try:
+        return list(netlink.get_rules(family=family))
+    except NetlinkError as error:
+        if error.code not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            raise
+        return []
 
 
 def _look_for_vrf_rule(machine: Machine, wanted: VrfRule, found: Observed) -> None:
@@ -183,6 +212,10 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
                 local = data.get_attr("IFLA_VXLAN_LOCAL") or ""
             case "vrf":
                 number = data.get_attr("IFLA_VRF_TABLE")
+                remote = data.get_attr("IFLA_VXLAN_GROUP") or ""
+            case "ipip" | "gre":
+                local = data.get_attr(f"IFLA_{kind.upper()}_LOCAL") or ""
+                remote = data.get_attr(f"IFLA_{kind.upper()}_REMOTE") or ""
     return Link(
         namespace,
         str(message.get_attr("IFLA_IFNAME")),
@@ -229,6 +262,7 @@ def _rule(namespace: str, message: Any) -> PolicyRule:
         mask=message.get_attr("FRA_FWMASK") or 0xFFFFFFFF,
         arriving=message.get_attr("FRA_IIFNAME") or "",
         source=f"{source}/{message['src_len']}" if source else "",
+        version=4 if message["family"] == socket.AF_INET else 6,
     )
 
 

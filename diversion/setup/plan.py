@@ -25,9 +25,11 @@ from diversion.setup.things import (
     Key,
     Link,
     LinkSetting,
+    Neighbour,
     Origin,
     PolicyRule,
     Route,
+    Routing,
     Ruleset,
     Thing,
     Wanted,
@@ -74,6 +76,11 @@ def plan(
     `cut_me_off`: an interface may lose its addresses to a bridge.
     """
     found = list(_absent_ground(desired, observed)) + list(_in_use(desired, observed, entries))
+    found += [
+        (one.origin, observed.obstacles[one.key])
+        for one in desired
+        if one.key in observed.obstacles
+    ]
     if not cut_me_off:
         found += _cut_off(desired, observed, entries)
     work = _Work(observed, entries, seen)
@@ -234,6 +241,12 @@ def difference(wanted: Thing, found: Any) -> str | None:
             if found.what != "directory":
                 what = f"there is something called {wanted.path} already, and it is no directory"
                 return f"{what}; take another path"
+        case Neighbour():
+            if wanted.mac != found.mac:
+                return f"{wanted.address} is known at {found.mac} on {wanted.link} already"
+        case Routing():
+            if wanted.bgpd != found.bgpd:
+                return f"FRR's daemons of {wanted.name} run otherwise already; run down"
         case PolicyRule():
             if wanted.table != found.table:
                 return f"there is a rule of priority {wanted.priority} already"
@@ -305,6 +318,9 @@ def _in_use(
         if not isinstance(one, Address):
             continue
         mine = ipaddress.ip_interface(one.address)
+        if mine.ip.is_link_local and mine.version == 6:
+            # Each link has its own of them (RFC 4291, section 2.5.6).
+            continue
         for other in observed.addresses(one.namespace):
             if (one.namespace, other.link) in ports or other.link == one.link or other.key in ours:
                 continue

@@ -1,204 +1,44 @@
-"""The topology file: which network a host shall have."""
+"""The topology file: which network a host shall have; `values` has the words in it."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
-from pathlib import PurePosixPath
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-MAX_NAME: Final = 15
-"""An interface's name: IFNAMSIZ without the final zero (linux/if.h)."""
+from diversion.setup.firewall.rules import split_endpoint, version_of
+from diversion.setup.values import (
+    AddressRange,
+    AnyEndpoint,
+    AnyIP,
+    AnyNetwork,
+    DirectoryPath,
+    Endpoint,
+    InterfaceAddress,
+    InterfaceName,
+    IPv4,
+    MachineName,
+    Mode,
+    NamespaceName,
+    Network,
+    OtherEnd,
+    Port,
+    TopologyName,
+    listed,
+    of_one_version,
+    segment_name,
+    tcp,
+)
+
+LISTENER_6: Final = "fd70:6565:6c74:6170::1"
+"""Where the agent accepts what is diverted over IPv6: an address of loopback's own (RFC 4193)."""
 
 
 class _Model(BaseModel):
     """Unknown keys are refused, values are not converted, and nothing changes afterwards."""
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
-
-
-# --- Words ----------------------------------------------------------------------------------------
-
-
-def _topology_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", text):
-        raise ValueError(
-            f"{text!r} cannot be a topology's name; allowed: up to 12 small letters, digits and -, "
-            "with a letter in front"
-        )
-    return text
-
-
-def interface_name(text: str) -> str:
-    """Check a name as dev_valid_name() in the kernel does; ValueError."""
-    if len(text.encode()) > MAX_NAME:
-        length = len(text.encode())
-        raise ValueError(
-            f"{text!r} has {length} characters; an interface's name has at most {MAX_NAME}"
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_.@][A-Za-z0-9_.@-]*", text) or text in (
-        ".",
-        "..",
-        "all",
-        "default",
-        "lo",
-    ):
-        raise ValueError(
-            f"{text!r} cannot be an interface's name; allowed: letters, digits and _ . @ -"
-        )
-    return text
-
-
-def _namespace_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", text):
-        raise ValueError(f"{text!r} cannot be a namespace's name; allowed: letters, digits, _ . -")
-    return text
-
-
-def _segment_name(text: str) -> str:
-    # With what is put in front it is an interface's name.
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,9}", text):
-        raise ValueError(
-            f"{text!r} cannot be a name here; allowed: up to 10 small letters, digits and -"
-        )
-    return text
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is no IPv4 address; allowed: 192.0.2.1") from None
-
-
-def _interface_address(text: str) -> str:
-    try:
-        value = ipaddress.ip_interface(text)
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is no address with a prefix length; allowed: 192.0.2.1/24"
-        ) from None
-    if "/" not in text:
-        raise ValueError(f"{text!r} has no prefix length; write {text}/24, or as long as it is")
-    return str(value)
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(text))
-    except ValueError:
-        try:
-            meant = ipaddress.IPv4Network(text, strict=False)
-        except ValueError:
-            raise ValueError(f"{text!r} is no IPv4 network; allowed: 192.0.2.0/24") from None
-        raise ValueError(f"{text!r} has bits below its prefix; the network is {meant}") from None
-
-
-def _any_address(text: str) -> str:
-    try:
-        return str(ipaddress.ip_address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is no address; allowed: 192.0.2.1, 2001:db8::1") from None
-
-
-def _any_network(text: str) -> str:
-    try:
-        return str(ipaddress.ip_network(text))
-    except ValueError:
-        try:
-            meant = ipaddress.ip_network(text, strict=False)
-        except ValueError:
-            raise ValueError(
-                f"{text!r} is no network; allowed: 192.0.2.0/24, 2001:db8::/64"
-            ) from None
-        raise ValueError(f"{text!r} has bits below its prefix; the network is {meant}") from None
-
-
-def _range(text: str) -> str:
-    """`192.0.2.10`, or `192.0.2.10-192.0.2.20`."""
-    first, dash, last = text.partition("-")
-    low, high = (ipaddress.IPv4Address(_address(one)) for one in (first, last if dash else first))
-    if high < low:
-        raise ValueError(f"{text!r} runs backwards; write {high}-{low}")
-    if int(high) - int(low) >= 65536:
-        raise ValueError(f"{text!r} has more than 65536 addresses; give a whole prefix instead")
-    return f"{low}-{high}" if dash else str(low)
-
-
-def _endpoint(text: str) -> str:
-    address, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{text!r} has no port; allowed: 192.0.2.1:80")
-    return f"{_address(address)}:{_port_number(port)}"
-
-
-def _port_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise ValueError(f"{text!r} is no port; allowed: 1 to 65535")
-    return int(text)
-
-
-def _port(value: Any) -> Any:
-    """`80`, `8000-8010`, `udp/53`; TCP where no protocol is named."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return value
-    text = str(value)
-    protocol, slash, ports = text.rpartition("/")
-    if slash and protocol not in ("tcp", "udp"):
-        raise ValueError(f"{text!r}: {protocol!r} is no protocol; allowed: tcp, udp")
-    first, dash, last = ports.partition("-")
-    low, high = _port_number(first), _port_number(last if dash else first)
-    if high < low:
-        raise ValueError(f"the port range {ports!r} runs backwards; write {high}-{low}")
-    return f"{protocol or 'tcp'}/{low}-{high}" if dash else f"{protocol or 'tcp'}/{low}"
-
-
-def _tcp(port: str) -> str:
-    if not port.startswith("tcp/"):
-        raise ValueError(f"{port!r}: the agent accepts TCP only; allowed: 80, 8000-8010")
-    return port
-
-
-def _other_end(text: str) -> str:
-    machine, slash, interface = text.partition("/")
-    if not slash:
-        raise ValueError(f"{text!r} names no interface; allowed: MACHINE/INTERFACE")
-    return f"{_segment_name(machine)}/{interface_name(interface)}"
-
-
-def _directory(text: str) -> str:
-    path = PurePosixPath(text)
-    if not path.is_absolute() or ".." in path.parts or path.parent == path or "\0" in text:
-        raise ValueError(f"{text!r} is no path of a directory; allowed: /var/log/suricata")
-    return str(path)
-
-
-def _mode(text: str) -> str:
-    if not re.fullmatch(r"0?[0-7]{3}", text):
-        raise ValueError(f"{text!r} is no mode of a directory; allowed: '0750', in quotes")
-    return text.rjust(4, "0")
-
-
-TopologyName = Annotated[str, AfterValidator(_topology_name)]
-InterfaceName = Annotated[str, AfterValidator(interface_name)]
-NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
-IPv4 = Annotated[str, AfterValidator(_address)]
-InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
-Network = Annotated[str, AfterValidator(_network)]
-AnyIP = Annotated[str, AfterValidator(_any_address)]
-AnyNetwork = Annotated[str, AfterValidator(_any_network)]
-AddressRange = Annotated[str, AfterValidator(_range)]
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-Port = Annotated[str, BeforeValidator(_port)]
-MachineName = Annotated[str, AfterValidator(_segment_name)]
-OtherEnd = Annotated[str, AfterValidator(_other_end)]
-DirectoryPath = Annotated[str, AfterValidator(_directory)]
-Mode = Annotated[str, AfterValidator(_mode)]
-
-
-# --- Sections -------------------------------------------------------------------------------------
 
 
 class RouteSettings(_Model):
@@ -210,9 +50,8 @@ class RouteSettings(_Model):
     via: AnyIP = Field(description="the neighbour's address")
 
     @model_validator(mode="after")
-    def _one_family(self) -> Self:
-        if ipaddress.ip_network(self.to).version != ipaddress.ip_address(self.via).version:
-            raise ValueError(f"{self.to} and {self.via} are of two families; take one of them")
+    def _one_version(self) -> Self:
+        of_one_version(self.to, self.via)
         return self
 
 
@@ -241,13 +80,18 @@ class VirtualSettings(_Model):
     addresses: list[AddressRange] = Field(
         min_length=1, description="192.0.2.10, or a range 192.0.2.10-192.0.2.20"
     )
-    to: IPv4 = Field(description="the machine that they lead to")
+    to: AnyIP = Field(description="the machine that they lead to")
     ports: list[Port] = Field(
         default=[], description="80, 8000-8010, udp/53; everything where none are named"
     )
-    gateway: IPv4 | None = Field(
+    gateway: AnyIP | None = Field(
         default=None, description="the neighbour on the bridge through which distant peers answer"
     )
+
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        of_one_version(self.to, *self.addresses, *([self.gateway] if self.gateway else []))
+        return self
 
 
 class TapSettings(_Model):
@@ -332,7 +176,7 @@ class AdvertiseSettings(_Model):
     addresses: list[AddressRange] = Field(
         min_length=1, description="192.0.2.10, or a range 192.0.2.10-192.0.2.20"
     )
-    ports: list[Annotated[Port, AfterValidator(_tcp)]] = Field(
+    ports: list[Annotated[Port, AfterValidator(tcp)]] = Field(
         min_length=1, description="80, 8000-8010"
     )
 
@@ -340,27 +184,41 @@ class AdvertiseSettings(_Model):
 class SegmentSettings(_Model):
     """A network segment behind a bridge's port, in a namespace of its own, served by the agent."""
 
-    name: Annotated[str, AfterValidator(_segment_name)] = Field(
+    name: Annotated[str, AfterValidator(segment_name)] = Field(
         description="what it is called; its namespace is seg-NAME"
     )
     on: InterfaceName = Field(description="the bridge that leads to it")
     vlan: int | None = Field(
         default=None, ge=1, le=4094, description="its VLAN's id; untagged without it"
     )
-    network: Network = Field(description="the segment's network")
+    network: Annotated[list[AnyNetwork], BeforeValidator(listed)] = Field(
+        min_length=1, max_length=2, description="the segment's network; or one of each IP version"
+    )
     addresses: list[AddressRange] = Field(
         default=[], description="addresses of the agent's own: single ones, or ranges"
     )
-    held: list[Network] = Field(
+    held: list[AnyNetwork] = Field(
         default=[], description="whole prefixes that are all the agent's own, by one route each"
     )
-    gateway: IPv4 | None = Field(default=None, description="the segment's router")
+    gateway: Annotated[list[AnyIP], BeforeValidator(listed)] = Field(
+        default=[], max_length=2, description="the segment's router; or one of each IP version"
+    )
     advertise: list[AdvertiseSettings] = Field(
         default=[], description="which of these addresses show which ports"
     )
-    listener: Endpoint = Field(
-        default="127.0.0.1:7000", description="where the agent accepts them all: address:port"
+    listener: Annotated[list[AnyEndpoint], BeforeValidator(listed)] = Field(
+        default=["127.0.0.1:7000", f"[{LISTENER_6}]:7000"],
+        max_length=2,
+        description="where the agent accepts them all: address:port; or one of each IP version",
     )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for name in ("network", "gateway", "listener"):
+            versions = [version_of(split_endpoint(one)[0]) for one in getattr(self, name)]
+            if len(set(versions)) != len(versions):
+                raise ValueError(f"{name} has two of one IP version; keep one")
+        return self
 
 
 class LegSettings(_Model):
@@ -375,7 +233,7 @@ class LegSettings(_Model):
 class RouterSettings(_Model):
     """A namespace that forwards between bridges, so that what is behind it looks like a VM."""
 
-    name: Annotated[str, AfterValidator(_segment_name)] = Field(
+    name: Annotated[str, AfterValidator(segment_name)] = Field(
         description="what it, and its namespace, is called"
     )
     legs: list[LegSettings] = Field(min_length=1, description="its interfaces, eth0 and on")
@@ -444,7 +302,33 @@ class VtepSettings(_Model):
     vni: int = Field(ge=1, le=0xFFFFFF, description="the network's number")
     local: IPv4 = Field(description="this host's address on the network between")
     peers: list[IPv4] = Field(
-        min_length=1, description="the other hosts' addresses: where frames for all are sent"
+        default=[],
+        description="the other hosts' addresses: where frames for all are sent; with frr it finds "
+        "them out",
+    )
+
+
+class BgpNeighbourSettings(_Model):
+    """Another host that is told what is behind this one's VTEPs, and tells its own."""
+
+    address: IPv4 = Field(description="its address on the network between")
+    asn: int | None = Field(
+        default=None, alias="as", ge=1, le=0xFFFFFFFF, description="its AS; without it this host's"
+    )
+
+
+class FrrSettings(_Model):
+    """BGP EVPN, by FRR: the VTEPs learn from other hosts what is behind theirs."""
+
+    asn: int = Field(alias="as", ge=1, le=0xFFFFFFFF, description="this host's AS: 65001")
+    router_id: IPv4 = Field(description="an address that no other host has as its id")
+    neighbours: list[BgpNeighbourSettings] = Field(
+        min_length=1, description="the other hosts, or those that reflect their routes"
+    )
+    flood: bool = Field(
+        default=True,
+        description="whether frames for all, and for MACs not known, go to every host; without it "
+        "only what was told is reached",
     )
 
 
@@ -513,6 +397,9 @@ class TopologySettings(_Model):
     )
     vrfs: dict[InterfaceName, VrfSettings] = Field(
         default={}, description="networks that overlap, each in a VRF of its own, by its name"
+    )
+    frr: FrrSettings | None = Field(
+        default=None, description="BGP EVPN for the VTEPs, by FRR's daemons"
     )
     tap: TapSettings | None = Field(default=None, description="the analysis tap")
     suricata: SuricataPlaceSettings | None = Field(default=None, description="Suricata's place")

@@ -9,19 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from diversion.setup import frr
 from diversion.setup.desired import Backend
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.machine import NAMED, Machine
 from diversion.setup.names import mark_base
 from diversion.setup.observed import Observed, look
 from diversion.setup.steps import Remove
-from diversion.setup.things import Link, Namespace, PolicyRule, Route, Ruleset
+from diversion.setup.things import Link, Namespace, PolicyRule, Route, Routing, Ruleset
 
 
 def sweep(machine: Machine, backends: Iterable[Backend]) -> list[Remove]:
     """Find what carries the mark of the machine's owner, in the order of removal."""
     names = sorted(path.name for path in NAMED.iterdir()) if NAMED.is_dir() else []
     found: list[Remove] = []
+    if frr.left(machine.owner):
+        found.append(Remove(Routing("", machine.owner, "")))
     spaces: list[Remove] = []
     for name in ["", *names]:
         observed = Observed()

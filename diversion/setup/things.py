@@ -31,6 +31,9 @@ LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "tap", "ipip", 
 RuleFamily = Literal["inet", "inet6", "ipmr", "ip6mr"]
 """Whose rules of routing: packets', or multicast routing's."""
 
+Attribute = Literal["up", "mtu", "master", "arp", "addrgenmode", "learning", "neigh_suppress"]
+"""What can be set on a link."""
+
 
 class _Keyed:
     """What names a value within one host, and what it stands on."""
@@ -152,7 +155,7 @@ class PolicyRule(_Keyed):
     """Look `table` up for packets with the mark `mark`, from `source`, arriving on `arriving`."""
 
     _kind: ClassVar = "rule"
-    _named: ClassVar = ("namespace", "priority", "mark", "arriving", "source")
+    _named: ClassVar = ("namespace", "priority", "mark", "arriving", "source", "version")
 
     namespace: str
     priority: int
@@ -161,6 +164,7 @@ class PolicyRule(_Keyed):
     mask: int = 0xFFFFFFFF
     arriving: str = ""
     source: str = ""
+    version: Literal[4, 6] = 4
     origin: Origin = field(default=(), compare=False)
 
 
@@ -192,6 +196,33 @@ class Forwarding(_Keyed):
     link: str
     mac: str
     remote: str
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Neighbour(_Keyed):
+    """A neighbour that nobody has to ask for: `address` is at `mac`, out of `link`."""
+
+    _kind: ClassVar = "neighbour"
+    _named: ClassVar = ("namespace", "link", "address")
+
+    namespace: str
+    link: str
+    address: str
+    mac: str
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Routing(_Keyed):
+    """FRR's daemons of one topology; `bgpd` is what that one is told, in its own words."""
+
+    _kind: ClassVar = "routing"
+    _named: ClassVar = ("namespace", "name")
+
+    namespace: str
+    name: str
+    bgpd: str
     origin: Origin = field(default=(), compare=False)
 
 
@@ -238,14 +269,18 @@ class Directory(_Keyed):
 
 @dataclass(frozen=True)
 class LinkSetting(_Keyed):
-    """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface."""
+    """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface.
+
+    Of a bridge's port also `learning`, of MACs, and `neigh_suppress`: the bridge answers itself who
+    has an address that it knows.
+    """
 
     _kind: ClassVar = "link-setting"
     _named: ClassVar = ("namespace", "link", "attribute")
 
     namespace: str
     link: str
-    attribute: Literal["up", "mtu", "master", "arp", "addrgenmode"]
+    attribute: Attribute
     origin: Origin = field(default=(), compare=False)
 
 
@@ -285,10 +320,11 @@ class ForwardPolicy(_Keyed):
     """What iptables' FORWARD chain does with what no rule matches: ACCEPT or DROP."""
 
     _kind: ClassVar = "forward-policy"
-    _named: ClassVar = ("namespace",)
+    _named: ClassVar = ("namespace", "version")
 
     namespace: str
     backend: Literal["nftables", "iptables"]
+    version: Literal[4, 6] = 4
     origin: Origin = field(default=(), compare=False)
 
 
@@ -307,7 +343,19 @@ class Ownership(_Keyed):
         return (("directory", self.path),)
 
 
-Thing = Namespace | Link | Address | Route | PolicyRule | VrfRule | Forwarding | Ruleset | Directory
+Thing = (
+    Namespace
+    | Link
+    | Address
+    | Route
+    | PolicyRule
+    | VrfRule
+    | Forwarding
+    | Neighbour
+    | Ruleset
+    | Routing
+    | Directory
+)
 Setting = LinkSetting | Sysctl | Offload | ForwardPolicy | Ownership
 Value = str | int | bool
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 from typing import Final
 
+from diversion.setup import frr
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.steps import Make, Set, Step
 from diversion.setup.things import (
@@ -19,10 +20,12 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Offload,
     Ownership,
     PolicyRule,
     Route,
+    Routing,
     RuleFamily,
     Ruleset,
     Setting,
@@ -60,9 +63,10 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             where = f"{thing.address} dev {thing.link}"
             return [f"{_ip(thing.namespace)} address {verb} {where}{flag}"]
         case Route():
-            return [f"{_ip(thing.namespace)} route {verb} {_route(thing)}"]
+            return [f"{_ip(thing.namespace, thing.to)} route {verb} {_route(thing)}"]
         case PolicyRule():
-            return [f"{_ip(thing.namespace)} rule {verb} {_rule(thing)}"]
+            every = "::" if thing.version == 6 else ""
+            return [f"{_ip(thing.namespace, every)} rule {verb} {_rule(thing)}"]
         case VrfRule(namespace, family):
             return [f"{_RULES[family].format(ip=_ip(namespace))} {verb} {_VRF_RULE}"]
         case Forwarding():
@@ -72,6 +76,11 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             return [f"bridge{inside} fdb {'append' if add else 'del'} {kind}"]
         case Directory(path):
             return [f"mkdir -m 0700 {path}" if add else f"rmdir {path}"]
+        case Neighbour():
+            where = f"{thing.address} lladdr {thing.mac} dev {thing.link}"
+            return [f"{_ip(thing.namespace)} neigh {verb} {where}" + (" nud permanent" * add)]
+        case Routing():
+            return frr.commands(thing, add=add)
         case Ruleset():
             backend = nft if thing.backend == "nftables" else iptables
             lines = backend.commands(thing) if add else backend.removal_commands(thing)
@@ -86,6 +95,9 @@ def _setting(setting: Setting, value: Value) -> str:
             return f"{_ip(namespace)} link set {link} " + (
                 f"master {value}" if value else "nomaster"
             )
+        case LinkSetting(namespace, link, "learning" | "neigh_suppress" as flag):
+            inside = f" -n {namespace}" if namespace else ""
+            return f"bridge{inside} link set dev {link} {flag} {'on' if value else 'off'}"
         case LinkSetting(namespace, link, "arp"):
             return f"{_ip(namespace)} link set {link} arp {'on' if value else 'off'}"
         case LinkSetting(namespace, link, attribute):
@@ -98,12 +110,15 @@ def _setting(setting: Setting, value: Value) -> str:
             owner, _, mode = str(value).partition(" ")
             return f"chown {owner} {path} && chmod {mode} {path}"
         case ForwardPolicy(namespace):
-            return _within(namespace, f"iptables -P FORWARD {value}")
+            program = "iptables" if setting.version == 4 else "ip6tables"
+            return _within(namespace, f"{program} -P FORWARD {value}")
     raise TypeError(setting)
 
 
-def _ip(namespace: str) -> str:
-    return f"ip -n {namespace}" if namespace else "ip"
+def _ip(namespace: str, about: str = "") -> str:
+    """The program, for a namespace; `about`: an address that tells the IP version."""
+    begin = "ip -6" if ":" in about else "ip"
+    return f"{begin} -n {namespace}" if namespace else begin
 
 
 def _within(namespace: str, command: str) -> str:

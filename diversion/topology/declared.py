@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from diversion.setup.firewall.rules import Rule
+from diversion.setup.firewall.rules import Rule, version_of
 from diversion.setup.things import (
     Address,
     Desired,
@@ -14,6 +14,7 @@ from diversion.setup.things import (
     LinkSetting,
     Namespace,
     Route,
+    Routing,
     Ruleset,
     Wanted,
 )
@@ -48,6 +49,7 @@ def declared(desired: Iterable[Desired], states: Mapping[Key, State] | None = No
                 graph.join(Edge((place, str(one.value)), (place, setting.link), "port"))
     _firewalls(wanted, graph, marks)
     _suricata(wanted, graph, marks)
+    _routing(wanted, graph, marks)
     return graph
 
 
@@ -109,6 +111,16 @@ def _suricata(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -
         graph.join(Edge(("", places[0].beside), ("", "Suricata"), "on"))
 
 
+def _routing(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -> None:
+    for one in wanted:
+        if isinstance(one, Routing):
+            words = [line.split() for line in one.bgpd.splitlines()]
+            lines = [f"AS {line[2]}" for line in words if line[:2] == ["router", "bgp"]]
+            lines += [f"{line[1]}, AS {line[3]}" for line in words if line[2:3] == ["remote-as"]]
+            state = marks.get(one.key, "")
+            graph.add(Node("bgpd", "BGP EVPN", one.namespace, tuple(lines), state))
+
+
 def _rule(rule: Rule) -> str:
     """The rules that a person looks for: where what is addressed to whom goes."""
     match = rule.match
@@ -117,10 +129,14 @@ def _rule(rule: Rule) -> str:
     if rule.action == "dnat":
         ports = f":{','.join(match.ports)}" if match.ports else ""
         what = match.destination or "what is advertised"
+        if ports and version_of(what) == 6:
+            what = f"[{what}]"
         return f"{what}{ports} to {rule.argument}"
-    if rule.action == "drop" and match.arriving:
+    if rule.hook == "ingress":
         return f"{match.arriving}: all dropped"
     if rule.hook == "input":
         who = match.source or "everybody else"
-        return f"{who} to {match.destination}:{','.join(match.ports)}: {rule.action}"
+        where = match.destination or "this host"
+        how = " over IPv6" if match.version == 6 else ""
+        return f"{who} to {where}:{','.join(match.ports)}{how}: {rule.action}"
     return ""

@@ -8,6 +8,8 @@ import re
 import subprocess
 from pathlib import Path
 
+from diversion.setup import frr_daemons
+
 # Counters and timers, which go on by themselves.
 _RESTLESS = re.compile(
     r"\b(gc_timer|hello_timer|tcn_timer|topology_change_timer)\s+[0-9.]+|\[\d+:\d+\]|"
@@ -38,7 +40,16 @@ def state() -> dict[str, str]:
     directory = Path("/run/netns")
     names = sorted(path.name for path in directory.iterdir()) if directory.is_dir() else []
     found["namespaces"] = " ".join(names)
+    found["FRR"] = "\n".join(_frr())
     return found
+
+
+def _frr() -> list[str]:
+    """FRR's processes and what they keep; the last words of one that was killed are its own."""
+    files = [*Path("/run/frr").rglob("*"), *Path("/var/tmp/frr").glob("watchfrr.*")]
+    return sorted(map(str, files)) + sorted(
+        one.program for one in frr_daemons.processes() if one.here
+    )
 
 
 def _here(name: str) -> dict[str, str]:

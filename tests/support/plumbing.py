@@ -81,6 +81,23 @@ class Host:
         return client.run(argv, ok=(0, 1)).decode().strip()
 
 
+class Enclosed(Namespace):
+    """A namespace in which all that is run, and all that it leaves running, ends with it."""
+
+    def command(self, argv: Sequence[str | Path], *, contained: bool) -> list[str]:
+        """As of every namespace, and always contained."""
+        del contained
+        return super().command(argv, contained=True)
+
+
+def enclosed(namespace: Namespace) -> Namespace:
+    """Let daemons be started by what is run in a namespace, and be seen in its /proc."""
+    closed = Enclosed(namespace.name, namespace.holder, namespace.directory, namespace.programs)
+    closed.run(["mount", "-t", "proc", "proc", "/proc"])
+    closed.run(["mount", "-t", "tmpfs", "tmpfs", "/var/tmp"])
+    return closed
+
+
 @contextmanager
 def plumbed(vms: int = 1) -> Iterator[Host]:
     """A host with nothing on it, joined to an attacker and to VMs."""

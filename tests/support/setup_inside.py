@@ -2,6 +2,8 @@
 
     python -m tests.support.setup_inside up FILE STATE        stores what was before, brings it up
     python -m tests.support.setup_inside down FILE STATE      up again, status, down, and compares
+    python -m tests.support.setup_inside status FILE STATE    what status says
+    python -m tests.support.setup_inside again FILE STATE     up once more
     python -m tests.support.setup_inside trouble FILE STATE N M  fails at every Nth step in turn,
                                                                  is killed at every Mth
     python -m tests.support.setup_inside failures FILE STATE     at each of them
@@ -42,6 +44,14 @@ def up(file: TopologyFile, directory: Path) -> dict[str, Any]:
         "done": outcome.steps,
         "state": setup.status(file, directory).state,
     }
+
+
+def again(file: TopologyFile, directory: Path) -> dict[str, Any]:
+    return setup.up(file, directory).as_dict()
+
+
+def status(file: TopologyFile, directory: Path) -> dict[str, Any]:
+    return setup.status(file, directory).as_dict()
 
 
 def down(file: TopologyFile, directory: Path) -> dict[str, Any]:
@@ -217,6 +227,8 @@ def main() -> None:
     name, path, directory, *rest = sys.argv[1:]
     work: dict[str, Callable[..., dict[str, Any]]] = {
         "up": up,
+        "again": again,
+        "status": status,
         "down": down,
         "trouble": trouble,
         "failures": failures,

@@ -12,7 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from diversion.setup.firewall.rules import HOOKS, AddressSet, Hook, Match, Rule
+from diversion.setup.firewall.rules import (
+    HOOKS,
+    AddressSet,
+    Hook,
+    Match,
+    Rule,
+    split_endpoint,
+    version_of,
+)
 from diversion.setup.things import Ruleset
 
 
@@ -41,7 +49,13 @@ _CHAINS: Final[dict[Hook, _Chain]] = {
     "ingress": _Chain("filter", "ingress", -500),
 }
 
-_SET_TYPE: Final = ["ipv4_addr", "inet_proto", "inet_service"]
+_SET_TYPE: Final[dict[int, list[str]]] = {
+    4: ["ipv4_addr", "inet_proto", "inet_service"],
+    6: ["ipv6_addr", "inet_proto", "inet_service"],
+}
+
+# How nft calls IP of each version.
+_PROTOCOL: Final[dict[int, str]] = {0: "ip", 4: "ip", 6: "ip6"}
 
 # A batch of this many elements stays far below the kernel's limit of one netlink message.
 _ELEMENTS: Final = 20_000
@@ -106,15 +120,15 @@ def _present(run: Runner, namespace: str) -> set[tuple[str, str]]:
 # --- iptables' FORWARD policy, seen through nft ---------------------------------------------------
 
 
-def forward_policy(run: Runner, namespace: str) -> str:
+def forward_policy(run: Runner, namespace: str, version: int = 4) -> str:
     """ACCEPT or DROP; ACCEPT where there is no such chain."""
-    chain = _forward_chain(run, namespace)
+    chain = _forward_chain(run, namespace, version)
     return str(chain["policy"]).upper() if chain else "ACCEPT"
 
 
-def set_forward_policy(run: Runner, namespace: str, policy: str) -> None:
+def set_forward_policy(run: Runner, namespace: str, policy: str, version: int = 4) -> None:
     """Set it, if there is such a chain."""
-    chain = _forward_chain(run, namespace)
+    chain = _forward_chain(run, namespace, version)
     if chain is not None:
         told = {name: value for name, value in chain.items() if name != "handle"}
         told["policy"] = policy.lower()
@@ -125,12 +139,12 @@ def set_forward_policy(run: Runner, namespace: str, policy: str) -> None:
         )
 
 
-def _forward_chain(run: Runner, namespace: str) -> dict[str, Any] | None:
+def _forward_chain(run: Runner, namespace: str, version: int) -> dict[str, Any] | None:
     listed = json.loads(run(namespace, ["nft", "-j", "list", "chains"]))["nftables"]
     for one in listed:
         chain = one.get("chain", {})
         if (chain.get("family"), chain.get("table"), chain.get("name")) == (
-            "ip",
+            _PROTOCOL[version],
             "filter",
             "FORWARD",
         ) and "policy" in chain:
@@ -149,7 +163,7 @@ def commands(ruleset: Ruleset) -> list[str]:
         lines.append(f"nft add table {table}")
         if family == "inet":
             for one in ruleset.sets:
-                kind = " . ".join(_SET_TYPE)
+                kind = " . ".join(_SET_TYPE[one.version])
                 lines.append(f"nft add set {table} {one.name} '{{ type {kind} ; }}'")
                 lines += _element_commands(table, one)
         for hook in _hooks(rules):
@@ -184,7 +198,8 @@ def _objects(ruleset: Ruleset) -> list[dict[str, Any]]:
         told.append({"add": {"table": {"family": family, "name": table}}})
         if family == "inet":
             for one in ruleset.sets:
-                told.append({"add": {"set": {**where, "name": one.name, "type": _SET_TYPE}}})
+                kind = _SET_TYPE[one.version]
+                told.append({"add": {"set": {**where, "name": one.name, "type": kind}}})
                 told += _elements(where, one)
         for hook in _hooks(rules):
             chain = _CHAINS[hook]
@@ -290,15 +305,20 @@ def _matches(match: Match, *, ingress: bool) -> Iterator[_Part]:
         yield _equal(f'oifname "{match.leaving}"', {"meta": {"key": "oifname"}}, match.leaving)
     for field, value in (("saddr", match.source), ("daddr", match.destination)):
         if value:
-            left = {"payload": {"protocol": "ip", "field": field}}
-            yield _equal(f"ip {field} {value}", left, _prefix(value))
+            protocol = _PROTOCOL[version_of(value)]
+            left = {"payload": {"protocol": protocol, "field": field}}
+            yield _equal(f"{protocol} {field} {value}", left, _prefix(value))
+    if match.version and not (match.source or match.destination or match.advertised):
+        family = f"ipv{match.version}"
+        yield _equal(f"meta nfproto {family}", {"meta": {"key": "nfproto"}}, family)
     if match.advertised:
+        protocol = _PROTOCOL[match.version]
         parts = [
-            {"payload": {"protocol": "ip", "field": "daddr"}},
+            {"payload": {"protocol": protocol, "field": "daddr"}},
             {"meta": {"key": "l4proto"}},
             {"payload": {"protocol": "th", "field": "dport"}},
         ]
-        text = f"ip daddr . meta l4proto . th dport @{match.advertised}"
+        text = f"{protocol} daddr . meta l4proto . th dport @{match.advertised}"
         yield _equal(text, {"concat": parts}, f"@{match.advertised}")
     if match.protocol and not match.ports:
         yield _equal(f"meta l4proto {match.protocol}", {"meta": {"key": "l4proto"}}, match.protocol)
@@ -324,11 +344,12 @@ def _action(rule: Rule) -> _Part:
             if "/" in rule.argument:
                 netmap = {"family": "ip", "addr": _prefix(rule.argument), "flags": "netmap"}
                 return _Part(f"{rule.action} ip prefix to {rule.argument}", {rule.action: netmap})
-            address, _, port = rule.argument.partition(":")
-            told: dict[str, Any] = {"family": "ip", "addr": address}
+            address, port = split_endpoint(rule.argument)
+            family = _PROTOCOL[version_of(address)]
+            told: dict[str, Any] = {"family": family, "addr": address}
             if port:
                 told["port"] = int(port)
-            return _Part(f"{rule.action} ip to {rule.argument}", {rule.action: told})
+            return _Part(f"{rule.action} {family} to {rule.argument}", {rule.action: told})
         case "masquerade":
             return _Part("masquerade", {"masquerade": None})
         case "mark":

@@ -57,6 +57,8 @@ class Match:
     reply: bool | None = None
     connection_mark: int | None = None
     transparent: bool = False
+    # 4 or 6 where the rest does not tell: of which IP version; 0 where it is of both.
+    version: Literal[0, 4, 6] = 0
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,35 @@ class Rule:
 
 @dataclass(frozen=True)
 class AddressSet:
-    """IPv4 addresses with protocol and port, each as `192.0.2.1,tcp:80`."""
+    """Addresses of one IP version with protocol and port, each as `192.0.2.1,tcp:80`."""
 
     name: str
     members: tuple[str, ...]
+    version: Literal[4, 6] = 4
+
+
+def version_of(address: str) -> Literal[4, 6]:
+    """The IP version of an address, or of a network."""
+    return 6 if ":" in address else 4
+
+
+def version(rule: Rule) -> Literal[0, 4, 6]:
+    """Of which IP version a rule is; 0: of both."""
+    match = rule.match
+    for address in (match.source, match.destination):
+        if address:
+            return version_of(address)
+    if rule.argument:
+        return version_of(split_endpoint(rule.argument)[0])
+    return match.version
+
+
+def split_endpoint(text: str) -> tuple[str, str]:
+    """Address and port of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`."""
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        return address, port.removeprefix(":")
+    if text.count(":") > 1:
+        return text, ""
+    address, _, port = text.partition(":")
+    return address, port

@@ -11,6 +11,7 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Offload,
     Ownership,
     PolicyRule,
@@ -38,8 +39,21 @@ RULES = (
     Rule("snat", Match(source="10.0.0.2"), "snat", "192.0.2.1"),
     Rule("snat", Match(leaving="eth1", source="10.0.0.0/24"), "snat", "10.9.0.0/24"),
     Rule("snat", Match(leaving="eth0"), "masquerade"),
+    Rule("dnat", Match(destination="2001:db8::10", ports=("22",)), "dnat", "2001:db8:1::2"),
+    Rule(
+        "dnat",
+        Match(arriving="eth0", protocol="tcp", advertised="adv6", version=6),
+        "dnat",
+        "[2001:db8::1]:7",
+    ),
+    Rule("input", Match(source="2001:db8::/32", protocol="tcp", ports=("179",)), "accept"),
+    Rule("input", Match(protocol="tcp", ports=("179",), version=6), "drop"),
+    Rule("mark", Match(arriving="eth0", destination="2001:db8::1"), "drop"),
 )
-SETS = (AddressSet("advert", tuple(f"192.0.2.{at},tcp:80" for at in range(5))),)
+SETS = (
+    AddressSet("advert", tuple(f"192.0.2.{at},tcp:80" for at in range(5))),
+    AddressSet("adv6", tuple(f"2001:db8::{at + 1:x},tcp:80" for at in range(4)), 6),
+)
 
 
 def ruleset(backend: str = "nftables", namespace: str = "") -> Ruleset:
@@ -109,12 +123,31 @@ THINGS: list[tuple[Thing, list[str]]] = [
         Directory("/run/suricata"),
         ["mkdir -m 0700 /run/suricata"],
     ),
+    (
+        Neighbour("", "br1", "192.0.2.5", "02:50:c0:00:02:05"),
+        ["ip neigh add 192.0.2.5 lladdr 02:50:c0:00:02:05 dev br1 nud permanent"],
+    ),
+    (
+        Route("", "::/0", "br1", "fe80::1", table=7, onlink=True),
+        ["ip -6 route add default via fe80::1 dev br1 onlink table 7 proto 112"],
+    ),
+    (
+        PolicyRule("vip", 20000, 7, mark=5, version=6),
+        ["ip -6 -n vip rule add priority 20000 fwmark 0x5 table 7"],
+    ),
 ]
 
 SETTINGS: list[tuple[Setting, Value, Value, str]] = [
     (LinkSetting("", "br1", "up"), True, False, "ip link set br1 up"),
     (LinkSetting("vip", "b", "master"), "br0", "", "ip -n vip link set b master br0"),
     (LinkSetting("", "b", "master"), "", "br0", "ip link set b nomaster"),
+    (LinkSetting("", "x", "learning"), False, True, "bridge link set dev x learning off"),
+    (
+        LinkSetting("vip", "x", "neigh_suppress"),
+        True,
+        False,
+        "bridge -n vip link set dev x neigh_suppress on",
+    ),
     (LinkSetting("", "vtap0", "arp"), False, True, "ip link set vtap0 arp off"),
     (LinkSetting("", "vtap0", "mtu"), 9000, 1500, "ip link set vtap0 mtu 9000"),
     (
@@ -137,4 +170,10 @@ SETTINGS: list[tuple[Setting, Value, Value, str]] = [
         "chown root:adm /run/suricata && chmod 0750 /run/suricata",
     ),
     (ForwardPolicy("", "iptables"), "ACCEPT", "DROP", "iptables -P FORWARD ACCEPT"),
+    (
+        ForwardPolicy("", "iptables", 6),
+        "ACCEPT",
+        "DROP",
+        "ip6tables -P FORWARD ACCEPT",
+    ),
 ]

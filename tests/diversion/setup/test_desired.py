@@ -164,3 +164,22 @@ def test_suricatas_place() -> None:
         Directory("/var/log/suricata"),
     ]
     assert Wanted(Ownership("/var/log/suricata"), "root:adm 0750") in asked
+
+
+def test_an_ipv6_address_has_a_table_of_its_own_version() -> None:
+    six = {"to": "2001:db8:23::2", "addresses": ["2001:db8:113::10"], "gateway": "fe80::1"}
+    settings = {
+        "name": "host",
+        "bridges": {"br0": {"addresses": ["203.0.113.1/24", "2001:db8:113::1/64"]}},
+        "virtual": [{"on": "br0", **six}],
+    }
+    asked = desired(TopologySettings.model_validate(settings), "nftables")
+    rules_told = [one for one in asked if isinstance(one, PolicyRule)]
+    assert {one.version for one in rules_told} == {6}
+    [table] = {one.table for one in rules_told}
+    ways = {(one.to, one.via) for one in asked if isinstance(one, Route) and one.table == table}
+    assert ways == {("2001:db8:113::/64", ""), ("::/0", "fe80::1")}
+    values = {one.key: one.value for one in asked if isinstance(one, Wanted)}
+    assert values["sysctl", "", "ipv6/conf/all/forwarding"] == "1"
+    assert values["sysctl", "", "ipv6/conf/br0/accept_ra"] == "2"
+    assert ("sysctl", "", "ipv4/ip_forward") not in values

@@ -20,6 +20,10 @@ def inet6(mode: int) -> Message:
     return Message(AF_INET6=Message(IFLA_INET6_ADDR_GEN_MODE=mode))
 
 
+def port(**flags: int) -> Message:
+    return Message(IFLA_LINKINFO=Message(IFLA_INFO_SLAVE_DATA=Message(flags)))
+
+
 @pytest.mark.parametrize(
     ("message", "attribute", "value"),
     [
@@ -32,6 +36,9 @@ def inet6(mode: int) -> Message:
         (Message(), "master", ""),
         (Message(IFLA_AF_SPEC=inet6(1)), "addrgenmode", "none"),
         (Message(), "addrgenmode", None),
+        (port(IFLA_BRPORT_LEARNING=0), "learning", False),
+        (port(IFLA_BRPORT_NEIGH_SUPPRESS=1), "neigh_suppress", True),
+        (Message(), "learning", None),
     ],
 )
 def test_an_attribute(message: Message, attribute: str, value: object) -> None:

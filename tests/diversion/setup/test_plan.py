@@ -18,8 +18,10 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Ownership,
     Route,
+    Routing,
     Ruleset,
     Sysctl,
     Value,
@@ -319,3 +321,32 @@ def test_where_there_is_no_namespace_one_message_is_enough() -> None:
     assert problems([inside], seen()) == [
         "gateway2.0: there is no namespace vip; ip netns shows those there are"
     ]
+
+
+def test_what_cannot_be_had_on_this_host_is_told_before_anything_is_touched() -> None:
+    thing = Routing("", "host", "router bgp 1\n", origin=("frr",))
+    observed = seen()
+    observed.obstacles[thing.key] = "FRR is not installed; apt-get install frr"
+    assert problems([thing], observed) == ["frr: FRR is not installed; apt-get install frr"]
+
+
+def test_daemons_that_run_otherwise_are_made_anew_if_they_are_ours() -> None:
+    thing, other = Routing("", "host", "router bgp 1\n"), Routing("", "host", "")
+    found = planned([thing], seen(other), [Make(thing)])
+    assert steps(found) == [Remove(thing), Make(thing)]
+    assert problems([thing], seen(other)) == [
+        ": FRR's daemons of host run otherwise already; run down"
+    ]
+
+
+def test_a_neighbour_at_another_mac_is_somebody_elses() -> None:
+    wanted = Neighbour("", "br1", "192.0.2.5", "02:50:c0:00:02:05")
+    other = Neighbour("", "br1", "192.0.2.5", "02:50:c0:00:02:06")
+    assert problems([BR1, wanted], seen(BR1, other)) == [
+        ": 192.0.2.5 is known at 02:50:c0:00:02:06 on br1 already"
+    ]
+
+
+def test_link_local_addresses_are_each_links_own() -> None:
+    mine, other = Address("", "br1", "fe80::1/64"), Address("", "br2", "fe80::1/64")
+    assert steps(planned([BR1, mine], seen(BR1, other))) == [Make(mine)]

@@ -58,26 +58,35 @@ def machines(draw: st.DrawFn) -> dict[str, object]:
 def files(draw: st.DrawFn) -> dict[str, object]:
     """A topology with some of everything, no two parts of which are in each other's way."""
     styles = draw(st.lists(st.sampled_from(["direct", "macvlan", "netns"]), max_size=4))
+    versions = [draw(st.sampled_from([4, 6])) for _ in styles]
     virtual = [
         {
             "on": "br0",
             "style": style,
-            "addresses": [f"203.0.113.{10 + at}"],
-            "to": "172.16.23.2",
+            "addresses": [f"203.0.113.{10 + at}" if version == 4 else f"2001:db8:113::{10 + at}"],
+            "to": "172.16.23.2" if version == 4 else "2001:db8:23::2",
             "ports": draw(st.lists(st.sampled_from([22, "80-90", "udp/53"]), max_size=2)),
         }
-        for at, style in enumerate(styles)
+        for at, (style, version) in enumerate(zip(styles, versions, strict=True))
     ]
     segments = [
         {
             "name": f"s{at}",
             "on": "br0",
-            "network": "10.20.0.0/16",
-            "addresses": draw(st.sampled_from([[], ["10.20.0.2"], ["10.20.0.2-10.20.0.9"]])),
+            "network": ["10.20.0.0/16", "2001:db8:20::/64"],
+            "addresses": draw(
+                st.sampled_from([[], ["10.20.0.2"], ["10.20.0.2-10.20.0.9", "2001:db8:20::2"]])
+            ),
             "held": draw(st.sampled_from([[], ["10.20.128.0/17"]])),
             "gateway": draw(st.sampled_from([None, "10.20.0.1"])),
             "advertise": draw(
-                st.sampled_from([[], [{"addresses": ["10.20.0.2"], "ports": [80, "90-99"]}]])
+                st.sampled_from(
+                    [
+                        [],
+                        [{"addresses": ["10.20.0.2"], "ports": [80, "90-99"]}],
+                        [{"addresses": ["10.20.0.2", "2001:db8:20::2"], "ports": [80]}],
+                    ]
+                )
             ),
         }
         for at in range(draw(st.integers(0, 2)))
@@ -85,7 +94,7 @@ def files(draw: st.DrawFn) -> dict[str, object]:
     told: dict[str, object] = {
         "name": draw(st.sampled_from(["one", "two"])),
         "firewall": draw(st.sampled_from(["nftables", "iptables"])),
-        "bridges": {"br0": {"addresses": ["203.0.113.1/24"]}, "br1": {}},
+        "bridges": {"br0": {"addresses": ["203.0.113.1/24", "2001:db8:113::1/64"]}, "br1": {}},
         "virtual": virtual,
         "segments": segments,
     }

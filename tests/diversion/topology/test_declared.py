@@ -84,3 +84,15 @@ def test_suricata_listens_where_it_is_and_a_machine_has_its_own_addresses() -> N
         "lo (loopback)  192.168.110.2/32",
     ):
         assert line in text, (line, text)
+
+
+def test_bgp_is_drawn_with_its_neighbours() -> None:
+    settings = {
+        "name": "h",
+        "bridges": {"seg7": {}},
+        "vteps": {"vx7": {"on": "seg7", "vni": 7, "local": "192.0.2.1"}},
+        "frr": {"as": 65001, "router_id": "192.0.2.1", "neighbours": [{"address": "192.0.2.2"}]},
+    }
+    text = tree(declared(desired(TopologySettings.model_validate(settings), "nftables")))
+    assert "bgpd (BGP EVPN)  AS 65001, 192.0.2.2, AS 65001" in text
+    assert "192.0.2.2 to this host:179: accept" in text
