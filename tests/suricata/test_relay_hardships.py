@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import json
 import random
@@ -104,7 +105,8 @@ class Server:
     def _serve(self) -> None:
         while True:
             link, _ = self._listening.accept()
-            with link, link.makefile("rb") as batches:
+            # Whoever sent it may be killed before it hears of it.
+            with contextlib.suppress(OSError), link, link.makefile("rb") as batches:
                 self._take(link, batches)
 
     def _take(self, link: socket.socket, batches: Iterator[bytes]) -> None:
