@@ -3,6 +3,7 @@
 @pytest.mark.suricata               runs the installed Suricata
 @pytest.mark.tool("tshark")         runs the programs named
 @pytest.mark.netns                  makes network namespaces, as root
+@pytest.mark.vm                     boots a virtual machine
 """
 
 from __future__ import annotations
@@ -32,6 +33,10 @@ def _lacks(item: pytest.Item) -> str | None:
         from fixtures import netns, programs
 
         return netns.may_build() or programs.missing()
+    if item.get_closest_marker("vm"):
+        from tests.vm import machine
+
+        return machine.missing()
     return None
 
 

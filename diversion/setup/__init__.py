@@ -14,7 +14,8 @@ steps      a step, its inverse, its form in the journal; `words`: what a person 
 apply      carries steps out, with a journal, and takes them back in reverse if one fails
 machine    the kernel, in whatever namespace: `netlink`, /proc/sys, `firewall` (nft or iptables)
 frr        FRR's zebra and bgpd for a topology's VTEPs; `frr_daemons` are their processes
-segments   the part of `desired` about segments, routers and tunnels; `names` follow from addresses
+segments   the part of `desired` about segments, routers and tunnels; `vrfs` that about networks
+           that overlap; `names` follow from addresses
 journal    what was changed, from which former value, in a file that outlives a crash
 """
 

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
-from diversion.setup import segments
+from diversion.setup import segments, vrfs
 from diversion.setup.firewall.rules import AddressSet, Match, Rule, version_of
 from diversion.setup.names import mark_base, short, space_name, spread, stable_mac
 from diversion.setup.settings import (
@@ -79,9 +79,11 @@ class Building:
     def build(self) -> None:
         """Add everything that the file asks for."""
         settings = self.settings
-        four = any(version_of(one.to) == 4 for one in settings.virtual)
-        if four or settings.gateway2 or settings.tunnels:
-            self.told += forwarding("", self.backend, ("virtual",))
+        forwards = [key for key in ("gateway2", "tunnels", "vrfs") if getattr(settings, key)]
+        if any(version_of(one.to) == 4 for one in settings.virtual):
+            forwards.insert(0, "virtual")
+        if forwards:
+            self.told += forwarding("", self.backend, (forwards[0],))
         for name, bridge in settings.bridges.items():
             self.told += _bridge(
                 name, bridge, ("bridges", name), segments.bridge_mac(settings, name)
@@ -100,6 +102,7 @@ class Building:
         for at, gateway2 in enumerate(settings.gateway2):
             self._gateway2(gateway2, ("gateway2", at))
         segments.add(self)
+        vrfs.add(self)
         if settings.tap is not None:
             self._tap(settings.tap, ("tap",))
         for link, offloads in settings.offloads.items():

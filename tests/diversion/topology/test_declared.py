@@ -68,3 +68,13 @@ def test_bgp_is_drawn_with_its_neighbours() -> None:
     text = tree(declared(desired(TopologySettings.model_validate(settings), "nftables")))
     assert "bgpd (BGP EVPN)  AS 65001, 192.0.2.2, AS 65001" in text
     assert "192.0.2.2 to this host:179: accept" in text
+
+
+def test_a_vrf_carries_its_interface() -> None:
+    vrf = {"on": "eth0", "network": "10.0.0.0/24", "mapped": "10.9.0.0/24"}
+    vrfs = {"red": vrf, "blue": vrf | {"on": "eth1"}}
+    asked = desired(TopologySettings.model_validate({"name": "h", "vrfs": vrfs}), "nftables")
+    text = tree(declared(asked))
+    assert "red (vrf)  table " in text
+    assert "└── eth0 (interface)" in text
+    assert "10.9.0.0/24 from eth0 to 10.0.0.0/24" in text
