@@ -153,7 +153,7 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
             known = Neighbour(namespace, names.get(message["ifindex"], ""), str(dst), mac)
             found.things[known.key] = known
     for family in (socket.AF_INET, socket.AF_INET6):
-        for message in netlink.get_rules(family=family):
+        for message in _rules_of(netlink, family):
             rule = _rule(namespace, message)
             found.things[rule.key] = rule
 
@@ -170,6 +170,16 @@ def _look_for_vrf_rule(machine: Machine, wanted: VrfRule, found: Observed) -> No
         return
     if any(message.get_attr("FRA_L3MDEV") for message in rules):
         found.things[wanted.key] = wanted
+
+
+def _rules_of(netlink: Any, family: int) -> list[Any]:
+    """The rules of an IP version; none where the kernel goes without it."""
+    try:
+        return list(netlink.get_rules(family=family))
+    except NetlinkError as error:
+        if error.code not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            raise
+        return []
 
 
 def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:

@@ -1,4 +1,4 @@
-"""Tunnels between hosts that this machine's kernel may lack: what was seen in the virtual machine."""
+"""Tunnels between hosts, of kinds that not every kernel has."""
 
 from __future__ import annotations
 

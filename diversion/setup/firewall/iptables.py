@@ -13,6 +13,7 @@ import shutil
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from diversion.setup.firewall.nft import Runner
@@ -46,6 +47,9 @@ class _Family:
     mark: str
 
 
+# A kernel that goes without IPv6 does not have it, and its ip6tables-save fails.
+_SIX: Final = Path("/proc/net/if_inet6")
+
 _FAMILIES: Final = (
     _Family(4, "iptables", "ip", "inet", ""),
     _Family(6, "ip6tables", "ip6", "inet6", "6:"),
@@ -60,9 +64,9 @@ def _families(ruleset: Ruleset) -> list[_Family]:
 
 
 def _known_families() -> list[_Family]:
-    """Those that this host has a program for; without IPv4's it has no such back end."""
-    found = [one for one in _FAMILIES if shutil.which(f"{one.program}-save") is not None]
-    return found or [_FAMILIES[0]]
+    """IPv4, and IPv6 where this kernel and this host's programs have it."""
+    six = _SIX.exists() and shutil.which("ip6tables-save") is not None
+    return [one for one in _FAMILIES if one.version == 4 or six]
 
 
 def make(run: Runner, ruleset: Ruleset) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
+import socket
 from typing import Any
 
 import pytest
 from pyroute2.netlink.exceptions import NetlinkError
 
+from diversion.setup import observed
 from diversion.setup.machine import Machine
 from diversion.setup.observed import Observed, observe
 from diversion.setup.things import Address, Route, VrfRule
@@ -116,4 +118,24 @@ class Paper(Machine):
     def get_links(self) -> list[Rule]:
         return []
 
-    get_addr = get_routes = get_links
+    get_addr = get_routes = get_neighbours = get_links
+
+
+@pytest.mark.parametrize("code", [errno.EAFNOSUPPORT, errno.EOPNOTSUPP])
+def test_a_kernel_without_ipv6_has_no_rules_of_it(code: int) -> None:
+    assert observed._rules_of(_Refusing(code), socket.AF_INET6) == []
+
+
+def test_what_else_a_kernel_refuses_is_told() -> None:
+    with pytest.raises(NetlinkError):
+        observed._rules_of(_Refusing(errno.EPERM), socket.AF_INET6)
+
+
+class _Refusing:
+    """A netlink socket whose kernel says no."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def get_rules(self, family: int) -> list[object]:
+        raise NetlinkError(self.code, str(family))

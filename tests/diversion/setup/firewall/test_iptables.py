@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from diversion.setup.firewall import iptables
@@ -57,3 +59,20 @@ def test_without_ipv6_nothing_is_said_to_its_program() -> None:
     rules = tuple(one for one in RULES if version(one) != 6)
     lines = iptables.commands(Ruleset("", "all", "iptables", rules, SETS[:1]))
     assert not [line for line in lines if line.startswith("ip6tables")]
+
+
+def test_a_kernel_without_ipv6_is_not_asked_about_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    asked = []
+
+    def run(namespace: str, argv: list[str], text: str = "") -> str:
+        asked.append(argv[0])
+        return '{"nftables": []}' if argv[0] == "nft" else namespace + text
+
+    monkeypatch.setattr(iptables, "_SIX", tmp_path / "none")
+    iptables.remove(run, Ruleset("", "all", "iptables", RULES))
+    assert iptables.tables(run, "") == ()
+    assert iptables.fingerprint(run, "", "all") is None
+    assert iptables.forward_policy(run, "", 6) == "ACCEPT"
+    assert not [one for one in asked if one.startswith("ip6")]
