@@ -26,9 +26,10 @@ def main() -> None:
     os.environ |= {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
     # /tmp is the outer machine's, read-only.
     os.environ["TMPDIR"] = "/run"
+    from tests.support import between_hosts
     from tests.vm import vlan, vrf
 
-    for scenario in (*vrf.SCENARIOS, *vlan.SCENARIOS):
+    for scenario in (*vrf.SCENARIOS, *vlan.SCENARIOS, *between_hosts.SCENARIOS):
         _tell(scenario)
 
 

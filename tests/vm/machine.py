@@ -48,7 +48,7 @@ _CARRIERS = ("9p", "9pnet_virtio", "virtio_pci")
 # All that the scenarios need, loaded before they begin: a module brings settings that would look
 # like a trace of what loaded it.
 _SUBJECTS = (
-    *("8021q", "vrf", "bridge", "veth", "tun"),
+    *("8021q", "vrf", "bridge", "veth", "tun", "ipip", "ip_gre"),
     *("nf_tables", "nft_ct", "nft_nat", "nft_chain_nat", "nft_compat", "nf_conntrack_netlink"),
     *("xt_CT", "xt_NETMAP", "xt_nat", "xt_mark", "xt_connmark", "xt_conntrack", "xt_comment"),
     *("xt_multiport", "xt_tcpudp", "xt_set", "ip_set_hash_ipport"),

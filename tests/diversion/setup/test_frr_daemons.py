@@ -47,10 +47,10 @@ def test_a_job_of_the_watcher_is_the_topologys_and_is_ended(job: subprocess.Pope
 
 
 def test_a_process_with_the_words_of_a_daemon_is_none() -> None:
-    argv = [sys.executable, "-c", "input()", "-N", "peeltap-nosuch"]
+    argv = [sys.executable, "-c", "input()", "-N", "peeltap-nobody"]
     with subprocess.Popen(argv, stdin=subprocess.PIPE) as other:
-        assert frr_daemons.of("nosuch") == []
-        frr_daemons.end("nosuch")
+        assert frr_daemons.of("nobody") == []
+        frr_daemons.end("nobody")
         assert other.poll() is None
         other.kill()
 
