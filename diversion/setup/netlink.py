@@ -212,7 +212,10 @@ def read_attribute(message: Any, attribute: str, name: Callable[[int], str]) -> 
             return name(master) if master else ""
         case "learning" | "neigh_suppress":
             info = message.get_attr("IFLA_LINKINFO")
-            port = info.get_attr("IFLA_INFO_SLAVE_DATA") if info else None
+            # Of what is enslaved to something else, as to a VRF, the data are other ones.
+            if info is None or info.get_attr("IFLA_INFO_SLAVE_KIND") != "bridge":
+                return None
+            port = info.get_attr("IFLA_INFO_SLAVE_DATA")
             flag = port.get_attr(_PORT_FLAGS[attribute]) if port else None
             return None if flag is None else bool(flag)
         case _:

@@ -32,10 +32,12 @@ CASES = [
     ("whole-host", "nftables", 13, 40),
     ("whole-host", "iptables", 17, 50),
     ("demo", "nftables", 17, 50),
+    ("ipv6", "nftables", 5, 23),
+    ("ipv6", "iptables", 7, 29),
 ]
 
-# For want of VRFs, and of 802.1Q, in a virtual machine.
-ELSEWHERE = {"overlapping", "vlan-segments"}
+# Between two hosts (test_evpn); for want of VRFs, and of 802.1Q, in a virtual machine (tests/vm).
+ELSEWHERE = {"evpn", "overlapping", "vlan-segments"}
 
 
 @pytest.fixture(scope="module")
