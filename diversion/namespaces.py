@@ -11,12 +11,12 @@ nothing can be forgotten.
 
     def show(world: World) -> int:
         vm = world.space("vm1")
-        world.bridge("br1")
-        world.attach(vm, "eth0", "br1", ["172.16.23.2/24"])
         vm.spawn(["nginx", ...], log="nginx.log", plain=True)
         ...
 
     code = run_world(show, directory)
+
+What joins them, the setup stage makes (diversion.setup); namespaces of its own are `world.named`.
 
 Root of a world is no root of the machine. Where an ordinary user made it, the world knows a single
 user id, so that a server which wants to change its own to another cannot; run it `plain`, as nobody
@@ -27,7 +27,6 @@ pyroute2, and a kernel that lets this user make user namespaces; `why_not` says 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import shutil
 import signal
@@ -35,7 +34,7 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NoReturn
@@ -44,11 +43,8 @@ from pyroute2 import IPRoute, NetlinkError  # type: ignore[import-untyped]
 
 from diversion import kernel
 
-# linux/if_addr.h. Duplicate address detection would keep an address unusable for a second.
-_IFA_F_NODAD: Final = 0x02
-
 # include/net/tcp_states.h
-_TCP_LISTEN: Final = 0x0A
+TCP_LISTEN: Final = 0x0A
 
 # Where `ip netns` looks for them.
 _NAMED: Final = Path("/run/netns")
@@ -163,14 +159,9 @@ class Space:
 
     def listening(self) -> set[int]:
         """The TCP ports on which something listens."""
-        ports = set()
         with self.entered():
-            for table in ("tcp", "tcp6"):
-                for line in Path(f"/proc/thread-self/net/{table}").read_text().splitlines()[1:]:
-                    columns = line.split()
-                    if int(columns[3], 16) == _TCP_LISTEN:
-                        ports.add(int(columns[1].rsplit(":", 1)[1], 16))
-        return ports
+            found = tcp_sockets("/proc/thread-self")
+        return {port for state, port in found if state == TCP_LISTEN}
 
     def wait_listening(self, program: Program, *ports: int) -> None:
         """Return when `program` serves the ports; NamespaceError if it ends or takes 20 seconds."""
@@ -183,6 +174,16 @@ class Space:
             time.sleep(0.02)
 
 
+def tcp_sockets(process: str) -> list[tuple[int, int]]:
+    """(state, local port) of every TCP socket in the network namespace of `/proc/ID`; proc(5)."""
+    found = []
+    for table in ("tcp", "tcp6"):
+        for line in Path(f"{process}/net/{table}").read_text().splitlines()[1:]:
+            columns = line.split()
+            found.append((int(columns[3], 16), int(columns[1].rsplit(":", 1)[1], 16)))
+    return found
+
+
 class World:
     """What the first process sees: `host` is its own network namespace, `pid` its id outside."""
 
@@ -190,7 +191,6 @@ class World:
         self.directory = directory
         self.pid = pid
         self.host = Space("host", _NAMED / "host", directory)
-        self._ports = 0
 
     def space(self, name: str) -> Space:
         """A further network namespace with its loopback up."""
@@ -198,56 +198,9 @@ class World:
             kernel.unshare(kernel.CLONE_NEWNET)
             return _named(name, self.directory)
 
-    def bridge(self, name: str, addresses: Iterable[str] = ()) -> None:
-        """A bridge in `host` that forwards at once, with addresses of the host's own."""
-        with self.host.netlink() as netlink:
-            netlink.link("add", ifname=name, kind="bridge")
-            [index] = netlink.link_lookup(ifname=name)
-            netlink.link("set", index=index, state="up")
-        self.address(self.host, name, addresses)
-
-    def attach(self, space: Space, interface: str, bridge: str, addresses: Iterable[str]) -> None:
-        """Give the space an interface whose other end is a port of the host's bridge."""
-        port = f"port{self._ports}"
-        self._ports += 1
-        self.connect((space, interface, addresses), (self.host, port, ()))
-        with self.host.netlink() as netlink:
-            [master] = netlink.link_lookup(ifname=bridge)
-            [index] = netlink.link_lookup(ifname=port)
-            netlink.link("set", index=index, master=master)
-
-    def connect(
-        self,
-        one: tuple[Space, str, Iterable[str]],
-        other: tuple[Space, str, Iterable[str]],
-    ) -> None:
-        """Join two spaces back to back: (space, interface, addresses) for each end."""
-        with contextlib.ExitStack() as opened:
-            netlink = opened.enter_context(one[0].netlink())
-            peer: dict[str, str | int] = {"ifname": other[1]}
-            if other[0] is not one[0]:
-                peer["net_ns_fd"] = opened.enter_context(_opened(other[0].path))
-            netlink.link("add", ifname=one[1], kind="veth", peer=peer)
-        for space, interface, addresses in (one, other):
-            with space.netlink() as netlink:
-                [index] = netlink.link_lookup(ifname=interface)
-                netlink.link("set", index=index, state="up")
-            self.address(space, interface, addresses)
-
-    def address(self, space: Space, interface: str, addresses: Iterable[str]) -> None:
-        """Add addresses, each with its prefix length, to an interface."""
-        with space.netlink() as netlink:
-            [index] = netlink.link_lookup(ifname=interface)
-            for text in addresses:
-                value = ipaddress.ip_interface(text)
-                extra = {"flags": _IFA_F_NODAD} if value.version == 6 else {}
-                length = value.network.prefixlen
-                netlink.addr("add", index=index, address=str(value.ip), prefixlen=length, **extra)
-
-    def route(self, space: Space, network: str, via: str) -> None:
-        """A route to `network`, or to everything (`0.0.0.0/0`, `::/0`), through a neighbour."""
-        with space.netlink() as netlink:
-            netlink.route("add", dst=network, gateway=via)
+    def named(self, name: str) -> Space:
+        """A network namespace of the world that somebody else has made and named."""
+        return Space(name, _NAMED / name, self.directory)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,7 @@ from suricata.enrichment.settings import Named
 def segments(topology: TopologySettings) -> list[Named]:
     """The names that `topology` has for networks and addresses."""
     found = [
-        Named(name=segment.name, addresses=[segment.network, *segment.held])
+        Named(name=segment.name, addresses=[*segment.network, *segment.held])
         for segment in topology.segments
     ]
     found += [
@@ -28,5 +28,6 @@ def segments(topology: TopologySettings) -> list[Named]:
 def _networks(ranges: list[str]) -> Iterator[str]:
     for text in ranges:
         first, _, last = text.partition("-")
-        low, high = ipaddress.IPv4Address(first), ipaddress.IPv4Address(last or first)
-        yield from map(str, ipaddress.summarize_address_range(low, high))
+        low, high = ipaddress.ip_address(first), ipaddress.ip_address(last or first)
+        for network in ipaddress.summarize_address_range(low, high):
+            yield str(network)

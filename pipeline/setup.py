@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from diversion.setup import SetupError, apply, journal, sweep, words
+from diversion.setup import SetupError, apply, frr, journal, sweep, words
 from diversion.setup.desired import Backend, desired
 from diversion.setup.machine import Machine
 from diversion.setup.observed import Observed, observe
@@ -30,6 +30,7 @@ class Outcome:
     state: str
     steps: list[list[str]] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
+    sessions: list[frr.Session] = field(default_factory=list)
 
     def as_dict(self) -> dict[str, Any]:
         """As `--json` prints it."""
@@ -38,6 +39,8 @@ class Outcome:
             "state": self.state,
             "steps": [{"commands": lines} for lines in self.steps],
         }
+        if self.sessions:
+            told["sessions"] = [asdict(one) for one in self.sessions]
         return told | ({"left": self.left} if self.left else {})
 
 
@@ -116,17 +119,23 @@ def down(file: TopologyFile, directory: Path, *, watch: Watch = lambda step: Non
 
 
 def status(file: TopologyFile, directory: Path) -> Outcome:
-    """Compare the host with the file: `up`, `down`, or `drift` with the steps back to it."""
+    """Compare the host with the file.
+
+    `up`, `down`, `drift` with the steps back to it, or `partial`: as the file says, and sessions
+    with other hosts do not stand.
+    """
+    name = file.settings.name
     with _Work(file, directory) as work:
         recorded = bool(work.journal.entries or work.journal.found)
         try:
             found = work.plan(cut_me_off=True)
         except ConfigError as error:
-            return Outcome(file.settings.name, "drift", left=error.lines)
+            return Outcome(name, "drift", left=error.lines)
         if not recorded:
-            return Outcome(file.settings.name, "down")
-    state = "drift" if found.actions else "up"
-    return Outcome(file.settings.name, state, _commands(found))
+            return Outcome(name, "down")
+        sessions = work.sessions()
+    state = "up" if all(one.stands for one in sessions) else "partial"
+    return Outcome(name, "drift" if found.actions else state, _commands(found), sessions=sessions)
 
 
 class _Work:
@@ -168,6 +177,14 @@ class _Work:
             except SetupError as error:
                 left.append(f"{words.commands(step)[0]}: {error}")
         return left
+
+    def sessions(self) -> list[frr.Session]:
+        """The BGP sessions with the file's neighbours."""
+        asked = self.file.settings
+        if asked.frr is None:
+            return []
+        addresses = [one.address for one in asked.frr.neighbours]
+        return frr.sessions(self.machine.run, asked.name, addresses)
 
     def look(self, asked: list[Desired]) -> Observed:
         entries = self.journal.entries.values()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TextIO
 
+from diversion.setup.frr import Session
 from pipeline.setup import Outcome
 
 
@@ -13,7 +14,19 @@ def write(action: str, outcome: Outcome, stream: TextIO) -> None:
         stream.write("".join(f"{line}\n" for line in lines))
     for line in outcome.left:
         stream.write(f"{line}\n")
+    for one in outcome.sessions:
+        stream.write(f"{_session(one)}\n")
     stream.write(f"{_sentence(action, outcome)}\n")
+
+
+def _session(session: Session) -> str:
+    if session.stands:
+        since = f" for {session.seconds} s" if session.seconds is not None else ""
+        return f"BGP with {session.neighbour}: stands{since}, {session.routes} routes"
+    return (
+        f"BGP with {session.neighbour}: {session.state}; see that it is up, has this host as its "
+        "neighbour, and that TCP port 179 gets through"
+    )
 
 
 def _sentence(action: str, outcome: Outcome) -> str:
@@ -25,6 +38,8 @@ def _sentence(action: str, outcome: Outcome) -> str:
             return f"{name}: the host is as the file says"
         case "plan", _:
             return f"{name}: {steps} to take"
+        case "status", "partial":
+            return f"{name}: the host is as the file says; not all of its sessions stand"
         case "status", "down":
             return f"{name}: is not up"
         case "status", _:

@@ -30,6 +30,7 @@ shapes        the forms in which events are delivered: ECS, OCSF, CIM
 enrichment    what is added to corrected events, and who is left out
 sessions      connections of one attacker as one story; session_store keeps them
 
+secrets       what the configuration names and never holds: read where it is kept, never shown
 event_settings  the `events:` and `sinks:` sections of the configuration
 sources       where a live service's events come from: followed files, sockets
 relay         source to spool in one thread; commits what has arrived

@@ -5,15 +5,19 @@
     observed ──────────────┘               │         │
     journal ───────────────┘             words    journal on disk
 
-settings   the topology file's models; `checks` says what only shows in the whole of it
+settings   the topology file's models; `values` their words; `checks` says what only shows in
+           the whole of it
 desired    what the file asks for, as things and settings in the order of their making
 things     those things and settings: values without behaviour
 observed   what the kernel has of them
 plan       the steps from the one to the other: pure
 steps      a step, its inverse, its form in the journal; `words`: what a person would have typed
 apply      carries steps out, with a journal, and takes them back in reverse if one fails
-machine    the kernel, in whatever namespace: `netlink`, /proc/sys, `firewall` (nft or iptables)
+machine    the kernel, in whatever namespace: `netlink`, /proc/sys, `firewall` (nft or iptables),
+           and the host's `directories`
+frr        FRR's zebra and bgpd for a topology's VTEPs; `frr_daemons` are their processes
 segments   the part of `desired` about segments, routers and tunnels; `names` follow from addresses
+vrfs, lab  the parts of it about networks that overlap, and about machines that are namespaces
 journal    what was changed, from which former value, in a file that outlives a crash
 """
 

@@ -11,13 +11,14 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
-from diversion.setup import segments
-from diversion.setup.firewall.rules import AddressSet, Match, Rule
-from diversion.setup.names import mark_base, short, spread, stable_mac
+from diversion.setup import lab, segments, vrfs
+from diversion.setup.firewall.rules import AddressSet, Match, Rule, version_of
+from diversion.setup.names import mark_base, short, space_name, spread, stable_mac
 from diversion.setup.settings import (
     BridgeSettings,
     Gateway1Settings,
     Gateway2Settings,
+    SuricataPlaceSettings,
     TapSettings,
     TopologySettings,
     VirtualSettings,
@@ -25,6 +26,7 @@ from diversion.setup.settings import (
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     ForwardPolicy,
     Key,
     Link,
@@ -32,6 +34,7 @@ from diversion.setup.things import (
     Namespace,
     Offload,
     Origin,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -73,15 +76,29 @@ class Building:
         self.marked = 0
         # What is done at the end, when everything stands.
         self.last: list[Desired] = []
+        # And behind that, what speaks of it to others.
+        self.at_the_end: list[Desired] = []
 
     def build(self) -> None:
         """Add everything that the file asks for."""
         settings = self.settings
-        forwards = bool(settings.virtual or settings.gateway2 or settings.tunnels)
-        if forwards:
-            self.told += forwarding("", self.backend, ("virtual",))
+        four = [key for key in ("gateway2", "tunnels", "vrfs") if getattr(settings, key)]
+        if any(version_of(one.to) == 4 for one in settings.virtual):
+            four.insert(0, "virtual")
+        if four:
+            self.told += forwarding("", self.backend, (four[0],))
         for name, bridge in settings.bridges.items():
-            self.told += _bridge(name, bridge, ("bridges", name))
+            self.told += _bridge(
+                name, bridge, ("bridges", name), segments.bridge_mac(settings, name)
+            )
+        six = [one for one in settings.virtual if version_of(one.to) == 6]
+        for one in six:
+            # A host that forwards gives up its routers' advertisements unless told otherwise.
+            accept = Sysctl("", f"ipv6/conf/{one.on}/accept_ra", ("virtual",))
+            self.told.append(Wanted(accept, "2"))
+        if six:
+            self.told += forwarding("", self.backend, ("virtual",), version=6)
+        lab.add(self)
         for at, virtual in enumerate(settings.virtual):
             self._virtual(virtual, ("virtual", at))
         if settings.gateway1 is not None:
@@ -89,8 +106,11 @@ class Building:
         for at, gateway2 in enumerate(settings.gateway2):
             self._gateway2(gateway2, ("gateway2", at))
         segments.add(self)
+        vrfs.add(self)
         if settings.tap is not None:
             self._tap(settings.tap, ("tap",))
+        if settings.suricata is not None:
+            self.told += _suricata(settings.suricata, ("suricata",))
         for link, offloads in settings.offloads.items():
             for feature, on in offloads:
                 if on is not None:
@@ -99,7 +119,7 @@ class Building:
         for namespace, rules in self.rules.items():
             sets = tuple(self.sets.get(namespace, ()))
             self.told.append(Ruleset(namespace, settings.name, self.backend, tuple(rules), sets))
-        self.told += self.last
+        self.told += self.last + self.at_the_end
 
     def mark(self) -> int:
         """A mark, and routing table, that no other topology on this host has."""
@@ -131,48 +151,54 @@ class Building:
                         self._own_namespace(virtual, address, here)
 
     def _direct(self, virtual: VirtualSettings, address: str, origin: Origin) -> None:
-        self.told.append(Address("", virtual.on, f"{address}/32", network=False, origin=origin))
+        alone = _alone(address)
+        self.told.append(Address("", virtual.on, alone, network=False, origin=origin))
         self.rules.setdefault("", []).extend(_dnat(virtual, address))
 
     def _macvlan(self, virtual: VirtualSettings, address: str, origin: Origin) -> None:
-        name = short("pv", address)
+        name, alone, version = short("pv", address), _alone(address), version_of(address)
         mac = stable_mac(address)
         self.told.append(Link("", name, "macvlan", parent=virtual.on, mac=mac, origin=origin))
-        # Each address is to be found at its own MAC only, and at no other.
-        for link in (virtual.on, name):
-            self.told.append(Wanted(Sysctl("", f"ipv4/conf/{link}/arp_ignore", origin), "1"))
-            self.told.append(Wanted(Sysctl("", f"ipv4/conf/{link}/arp_announce", origin), "2"))
-        self.told.append(Wanted(Sysctl("", f"ipv4/conf/{name}/rp_filter", origin), "2"))
-        self.told.append(Address("", name, f"{address}/32", network=False, origin=origin))
+        if version == 4:
+            # Each address is to be found at its own MAC only, and at no other. Of IPv6 that is so
+            # by itself: a neighbour is answered by the interface that has the address.
+            for link in (virtual.on, name):
+                self.told.append(Wanted(Sysctl("", f"ipv4/conf/{link}/arp_ignore", origin), "1"))
+                self.told.append(Wanted(Sysctl("", f"ipv4/conf/{link}/arp_announce", origin), "2"))
+            self.told.append(Wanted(Sysctl("", f"ipv4/conf/{name}/rp_filter", origin), "2"))
+        self.told.append(Address("", name, alone, network=False, origin=origin))
         self.up("", name, origin)
         # Not by interface: where bridges call iptables (bridge-nf-call-iptables), the destination
         # is rewritten before the frame has left the bridge.
-        mark = self._answers_leave_by(Match(destination=address), origin)
+        mark = self._answers_leave_by(Match(destination=address), origin, version)
         # What this host itself says for the address: a refused port's RST, an echo.
         priority = RULE_PRIORITY + (mark & 0xFF)
-        self.told.append(PolicyRule("", priority, mark, source=f"{address}/32", origin=origin))
-        for network in self._networks(virtual.on):
+        self.told.append(
+            PolicyRule("", priority, mark, source=alone, version=version, origin=origin)
+        )
+        for network in self._networks(virtual.on, version):
             self.last.append(Route("", network, name, table=mark, origin=origin))
         if virtual.gateway is not None:
-            self.last.append(
-                Route(
-                    "",
-                    "0.0.0.0/0",
-                    name,
-                    via=virtual.gateway,
-                    table=mark,
-                    onlink=True,
-                    origin=origin,
-                )
+            every = segments.EVERYTHING[version]
+            way = Route(
+                "", every, name, via=virtual.gateway, table=mark, onlink=True, origin=origin
             )
+            self.last.append(way)
         self.rules.setdefault("", []).extend(_dnat(virtual, address))
 
     def _own_namespace(self, virtual: VirtualSettings, address: str, origin: Origin) -> None:
-        space = f"vip-{address}"
+        space, version = space_name(address), version_of(address)
         port, transit = short("pp", address), short("pt", address)
-        mark = self._answers_leave_by(Match(arriving=transit), origin)
-        ours, theirs = self.transit(mark)
-        lengths = [ipaddress.ip_network(one).prefixlen for one in self._networks(virtual.on)]
+        mark = self._answers_leave_by(Match(arriving=transit), origin, version)
+        if version == 4:
+            ours, theirs = self.transit(mark)
+            between = 31
+        else:
+            # Link-local addresses are each link's own (RFC 4291, section 2.5.6).
+            ours, theirs, between = "fe80::1", "fe80::2", 64
+        networks = self._networks(virtual.on, version)
+        lengths = [ipaddress.ip_network(one).prefixlen for one in networks]
+        length = max(lengths, default=24 if version == 4 else 64)
         self.told += [
             Namespace(space, origin),
             Link(
@@ -186,37 +212,38 @@ class Building:
             ),
             Wanted(LinkSetting("", port, "master", origin), virtual.on),
             Link("", transit, "veth", peer="host", peer_namespace=space, origin=origin),
-            *forwarding(space, self.backend, origin, policy=False),
-            Wanted(Sysctl("", f"ipv4/conf/{transit}/rp_filter", origin), "2"),
-            Address(space, "eth0", f"{address}/{max(lengths, default=24)}", origin=origin),
-            Address("", transit, f"{ours}/31", origin=origin),
-            Address(space, "host", f"{theirs}/31", origin=origin),
+            *forwarding(space, self.backend, origin, policy=False, version=version),
+            Address(space, "eth0", f"{address}/{length}", origin=origin),
+            Address("", transit, f"{ours}/{between}", network=version == 4, origin=origin),
+            Address(space, "host", f"{theirs}/{between}", network=version == 4, origin=origin),
         ]
+        if version == 4:
+            self.told.append(Wanted(Sysctl("", f"ipv4/conf/{transit}/rp_filter", origin), "2"))
         for namespace, link in (("", port), ("", transit), (space, "eth0"), (space, "host")):
             self.up(namespace, link, origin)
-        self.last.append(Route(space, f"{virtual.to}/32", "host", via=ours, origin=origin))
+        every = segments.EVERYTHING[version]
+        self.last.append(Route(space, _alone(virtual.to), "host", via=ours, origin=origin))
         if virtual.gateway is not None:
-            self.last.append(
-                Route(space, "0.0.0.0/0", "eth0", via=virtual.gateway, onlink=True, origin=origin)
-            )
+            way = Route(space, every, "eth0", via=virtual.gateway, onlink=True, origin=origin)
+            self.last.append(way)
         self.rules.setdefault(space, []).extend(_dnat(virtual, address))
-        self.last.append(Route("", "0.0.0.0/0", transit, via=theirs, table=mark, origin=origin))
+        self.last.append(Route("", every, transit, via=theirs, table=mark, origin=origin))
 
-    def _answers_leave_by(self, came: Match, origin: Origin) -> int:
+    def _answers_leave_by(self, came: Match, origin: Origin, version: Literal[4, 6]) -> int:
         """Answers on connections whose packets match are routed by the table that is returned."""
         mark = self.mark()
         rules = self.rules.setdefault("", [])
         rules.append(Rule("mark", came, "keep-mark", number=mark))
         rules.append(Rule("mark", Match(reply=True, connection_mark=mark), "give-mark"))
-        rule = PolicyRule("", RULE_PRIORITY + (mark & 0xFF), mark, mark=mark, origin=origin)
-        self.told.append(rule)
+        priority = RULE_PRIORITY + (mark & 0xFF)
+        self.told.append(PolicyRule("", priority, mark, mark=mark, version=version, origin=origin))
         return mark
 
-    def _networks(self, bridge: str) -> list[str]:
-        """The IPv4 networks of a bridge, as the file says."""
+    def _networks(self, bridge: str, version: int) -> list[str]:
+        """The networks of a bridge of one IP version, as the file says."""
         held = self.settings.bridges.get(bridge, BridgeSettings()).addresses
         values = (ipaddress.ip_interface(one) for one in held)
-        return [str(one.network) for one in values if one.version == 4]
+        return [str(one.network) for one in values if one.version == version]
 
     # --- Gateways and tap -------------------------------------------------------------------------
 
@@ -232,46 +259,72 @@ class Building:
         for network in gateway2.gateway1:
             here.append(Rule("input", _to(address, port, network), "accept"))
         here.append(Rule("input", _to(address, port), "drop"))
-        transparent = Match(arriving=gateway2.decoys, protocol="tcp", transparent=True)
-        here.append(Rule("mark", transparent, "mark", number=gateway2.mark))
+        table = gateway2.table
+        if gateway2.decoys is not None:
+            transparent = Match(arriving=gateway2.decoys, protocol="tcp", transparent=True)
+            here.append(Rule("mark", transparent, "mark", number=gateway2.mark))
+            self.told += [
+                PolicyRule(space, RULE_PRIORITY, table, mark=gateway2.mark, origin=origin),
+                Wanted(Sysctl(space, f"ipv4/conf/{gateway2.decoys}/rp_filter", origin), "2"),
+            ]
+        # What a decoy on this machine says passes no hook before it is routed: by its source.
         self.told += [
-            PolicyRule(space, RULE_PRIORITY, gateway2.table, mark=gateway2.mark, origin=origin),
-            Route(space, "0.0.0.0/0", "lo", table=gateway2.table, local=True, origin=origin),
-            Wanted(Sysctl(space, f"ipv4/conf/{gateway2.decoys}/rp_filter", origin), "2"),
+            PolicyRule(space, RULE_PRIORITY, table, source=network, origin=(*origin, "beside", at))
+            for at, network in enumerate(gateway2.beside)
         ]
+        if gateway2.decoys is not None or gateway2.beside:
+            own = Route(space, "0.0.0.0/0", "lo", table=table, local=True, origin=origin)
+            self.told.append(own)
 
     def _tap(self, tap: TapSettings, origin: Origin) -> None:
-        name = tap.name
-        self.told += [
-            Link("", name, "tap", origin=origin),
-            Wanted(LinkSetting("", name, "mtu", (*origin, "mtu")), tap.mtu),
-            Wanted(LinkSetting("", name, "arp", origin), False),
-            Wanted(LinkSetting("", name, "addrgenmode", origin), "none"),
-            Wanted(Sysctl("", f"ipv6/conf/{name}/disable_ipv6", origin), "1"),
-            Wanted(Sysctl("", f"ipv6/conf/{name}/forwarding", origin), "0"),
-            Wanted(Sysctl("", f"ipv4/conf/{name}/forwarding", origin), "0"),
-        ]
+        # What is written into a tap arrives on it; into one end of a pair, on the other end.
+        paired = tap.kind == "veth"
+        ends = [tap.name, *([far_end(tap.name)] if paired else [])]
+        peer = ends[-1] if paired else ""
+        self.told.append(Link("", tap.name, tap.kind, peer=peer, origin=origin))
+        for name in ends:
+            self.told += [
+                Wanted(LinkSetting("", name, "mtu", (*origin, "mtu")), tap.mtu),
+                Wanted(LinkSetting("", name, "arp", origin), False),
+                Wanted(LinkSetting("", name, "addrgenmode", origin), "none"),
+                Wanted(Sysctl("", f"ipv6/conf/{name}/disable_ipv6", origin), "1"),
+                Wanted(Sysctl("", f"ipv6/conf/{name}/forwarding", origin), "0"),
+                Wanted(Sysctl("", f"ipv4/conf/{name}/forwarding", origin), "0"),
+            ]
+            self.up("", name, origin)
         # Whatever arrives there has been seen by the packet sockets; nothing else shall.
-        self.rules.setdefault("", []).append(Rule("ingress", Match(arriving=name), "drop"))
-        self.up("", name, origin)
+        self.rules.setdefault("", []).append(Rule("ingress", Match(arriving=ends[-1]), "drop"))
 
 
 # --- Parts ----------------------------------------------------------------------------------------
 
 
 def forwarding(
-    namespace: str, backend: Backend, origin: Origin, *, policy: bool = True
+    namespace: str,
+    backend: Backend,
+    origin: Origin,
+    *,
+    policy: bool = True,
+    version: Literal[4, 6] = 4,
 ) -> Iterator[Desired]:
     """What a namespace needs to forward; `policy`: whatever iptables' FORWARD chain says."""
-    # The kernel changes the one when the other is switched; named first, it is given back last.
-    yield Wanted(Sysctl(namespace, "ipv4/conf/all/accept_redirects", origin), "0")
-    yield Wanted(Sysctl(namespace, "ipv4/ip_forward", origin), "1")
+    if version == 4:
+        # The kernel changes the one when the other is switched; named first, it is given back last.
+        yield Wanted(Sysctl(namespace, "ipv4/conf/all/accept_redirects", origin), "0")
+        yield Wanted(Sysctl(namespace, "ipv4/ip_forward", origin), "1")
+    else:
+        yield Wanted(Sysctl(namespace, "ipv6/conf/all/forwarding", origin), "1")
     if policy:
-        yield Wanted(ForwardPolicy(namespace, backend, origin), "ACCEPT")
+        yield Wanted(ForwardPolicy(namespace, backend, version, origin), "ACCEPT")
 
 
-def _bridge(name: str, bridge: BridgeSettings, origin: Origin) -> Iterator[Desired]:
-    yield Link("", name, "bridge", origin=origin)
+def _alone(address: str) -> str:
+    """An address with the length of a single one."""
+    return f"{address}/{ipaddress.ip_address(address).max_prefixlen}"
+
+
+def _bridge(name: str, bridge: BridgeSettings, origin: Origin, mac: str) -> Iterator[Desired]:
+    yield Link("", name, "bridge", mac=mac, origin=origin)
     if bridge.mtu is not None:
         yield Wanted(LinkSetting("", name, "mtu", (*origin, "mtu")), bridge.mtu)
     for at, port in enumerate(bridge.ports):
@@ -283,6 +336,28 @@ def _bridge(name: str, bridge: BridgeSettings, origin: Origin) -> Iterator[Desir
         yield Address("", name, address, origin=(*origin, "addresses", at))
     for at, route in enumerate(bridge.routes):
         yield Route("", route.to, name, via=route.via, origin=(*origin, "routes", at))
+
+
+def far_end(tap: str) -> str:
+    """The other end of a pair that stands for a tap."""
+    return f"{tap}-end"
+
+
+def _suricata(place: SuricataPlaceSettings, origin: Origin) -> Iterator[Desired]:
+    """Suricata's own words: "ethtool -K IFACE sg off gro off lro off tso off gso off".
+
+    Where they are on it switches them off itself, and on again when it ends. The kernel takes tso
+    away with sg, so that sg goes last, and comes back first; both features of it count as sg.
+    """
+    for feature in ("gro", "lro", "tso", "gso", "tx-scatter-gather-fraglist", "sg"):
+        yield Wanted(Offload("", place.on, feature, (*origin, "on")), False)
+    for key in ("socket", "events"):
+        path = getattr(place, key)
+        if path is not None:
+            here = (*origin, key)
+            yield Directory(path, beside=place.on, origin=here)
+            whose = f"{place.user}:{place.group} {place.mode}"
+            yield Wanted(Ownership(path, here), whose)
 
 
 def _gateway1(gateway1: Gateway1Settings) -> Iterator[Rule]:

@@ -3,7 +3,9 @@
     step ──> Machine ──┬── links, addresses, routes, rules     netlink (`netlink`)
                        ├── namespaces                          mount(2), as `ip netns` does
                        ├── settings                            netlink, /proc/sys/net, ethtool
-                       └── firewall                            nft or iptables with ipset
+                       ├── firewall                            nft or iptables with ipset
+                       ├── directories                         mkdir(2)
+                       └── routing                             FRR's daemons (`frr`)
 
 What is to be made and is there already is an error; what is to be removed and is gone is not: a
 step of which nobody knows whether it was done must be undone all the same.
@@ -27,14 +29,17 @@ from pyroute2 import IPRoute  # type: ignore[import-untyped]
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
 from diversion import kernel
-from diversion.setup import SetupError, netlink
+from diversion.setup import SetupError, directories, frr, netlink
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
+    Directory,
     ForwardPolicy,
     LinkSetting,
     Namespace,
     Offload,
+    Ownership,
+    Routing,
     Ruleset,
     Setting,
     Sysctl,
@@ -111,6 +116,10 @@ class Machine:
             case Ruleset():
                 backend = nft if thing.backend == "nftables" else iptables
                 backend.make(self.run, thing)
+            case Directory():
+                directories.make(thing)
+            case Routing():
+                frr.start(thing)
             case _:
                 netlink.make(self, thing)
 
@@ -123,6 +132,10 @@ class Machine:
             case Ruleset():
                 backend = nft if thing.backend == "nftables" else iptables
                 backend.remove(self.run, thing)
+            case Directory():
+                directories.remove(thing)
+            case Routing():
+                frr.stop(thing)
             case _ if not self.has(thing.namespace):
                 pass
             case _:
@@ -166,10 +179,12 @@ class Machine:
             case Offload(namespace, link, feature):
                 with self.entered(namespace):
                     return netlink.offload(link, feature)
-            case ForwardPolicy(namespace, backend):
+            case ForwardPolicy(namespace, backend, version):
                 if backend == "nftables":
-                    return nft.forward_policy(self.run, namespace)
-                return iptables.forward_policy(self.run, namespace)
+                    return nft.forward_policy(self.run, namespace, version)
+                return iptables.forward_policy(self.run, namespace, version)
+            case Ownership(path):
+                return directories.ownership(path)
             case LinkSetting():
                 return netlink.link_setting(self, setting)
 
@@ -181,9 +196,11 @@ class Machine:
             case Offload(namespace, link, feature):
                 with self.entered(namespace):
                     netlink.set_offload(link, feature, bool(value))
-            case ForwardPolicy(namespace, backend):
+            case ForwardPolicy(namespace, backend, version):
                 module = nft if backend == "nftables" else iptables
-                module.set_forward_policy(self.run, namespace, str(value))
+                module.set_forward_policy(self.run, namespace, str(value), version)
+            case Ownership(path):
+                directories.give(path, str(value))
             case LinkSetting():
                 netlink.set_link(self, setting, value)
 

@@ -18,10 +18,13 @@ from diversion.setup.things import (
     Forwarding,
     Link,
     LinkSetting,
+    Neighbour,
     PolicyRule,
     Route,
+    RuleFamily,
     Thing,
     Value,
+    VrfRule,
 )
 
 if TYPE_CHECKING:
@@ -30,14 +33,22 @@ if TYPE_CHECKING:
 # linux/if.h, linux/if_addr.h, linux/rtnetlink.h, linux/if_link.h
 IFF_UP: Final = 0x1
 IFF_NOARP: Final = 0x80
-_IFA_F_NODAD: Final = 0x02
+IFA_F_NODAD: Final = 0x02
 _IFA_F_NOPREFIXROUTE: Final = 0x200
 _RTNH_F_ONLINK: Final = 4
 _SCOPE_LINK: Final = 253
 _SCOPE_HOST: Final = 254
 _RTN_UNICAST: Final = 1
 _RTN_LOCAL: Final = 2
+_RTN_UNREACHABLE: Final = 7
+_PORT_FLAGS: Final = {
+    "learning": "IFLA_BRPORT_LEARNING",
+    "neigh_suppress": "IFLA_BRPORT_NEIGH_SUPPRESS",
+}
 ADDR_GEN_MODES: Final = {0: "eui64", 1: "none", 2: "stable-privacy", 3: "random"}
+
+# linux/neighbour.h
+NUD_PERMANENT: Final = 0x80
 
 # linux/if_tun.h
 _TUNSETIFF: Final = 0x400454CA
@@ -59,8 +70,12 @@ def make(machine: Machine, thing: Thing) -> None:
             machine.netlink(thing.namespace).route("add", **_route(machine, thing))
         case PolicyRule():
             machine.netlink(thing.namespace).rule("add", **_rule(thing))
+        case VrfRule():
+            machine.netlink(thing.namespace).rule("add", **_vrf_rule(thing))
         case Forwarding():
             machine.netlink(thing.namespace).fdb("append", **_forwarding(machine, thing))
+        case Neighbour():
+            machine.netlink(thing.namespace).neigh("add", **_neighbour(machine, thing))
 
 
 def remove(machine: Machine, thing: Thing) -> None:
@@ -75,8 +90,12 @@ def remove(machine: Machine, thing: Thing) -> None:
             machine.netlink(thing.namespace).route("del", **_route(machine, thing))
         case PolicyRule():
             machine.netlink(thing.namespace).rule("del", **_rule(thing))
+        case VrfRule():
+            _remove_vrf_rule(machine, thing)
         case Forwarding():
             machine.netlink(thing.namespace).fdb("del", **_forwarding(machine, thing))
+        case Neighbour():
+            machine.netlink(thing.namespace).neigh("del", **_neighbour(machine, thing))
 
 
 # --- Links ----------------------------------------------------------------------------------------
@@ -136,6 +155,8 @@ def _add_link(machine: Machine, link: Link) -> None:
                 told |= {"vxlan_port": VXLAN_PORT, "vxlan_learning": int(link.learning)}
                 if link.remote:
                     told["vxlan_group"] = link.remote
+            case "vrf":
+                told["vrf_table"] = link.number
             case "ipip" | "gre":
                 told |= {f"{link.kind}_local": link.local, f"{link.kind}_remote": link.remote}
         machine.netlink(home).link("add", **told)
@@ -189,6 +210,14 @@ def read_attribute(message: Any, attribute: str, name: Callable[[int], str]) -> 
         case "master":
             master = message.get_attr("IFLA_MASTER")
             return name(master) if master else ""
+        case "learning" | "neigh_suppress":
+            info = message.get_attr("IFLA_LINKINFO")
+            # Of what is enslaved to something else, as to a VRF, the data are other ones.
+            if info is None or info.get_attr("IFLA_INFO_SLAVE_KIND") != "bridge":
+                return None
+            port = info.get_attr("IFLA_INFO_SLAVE_DATA")
+            flag = port.get_attr(_PORT_FLAGS[attribute]) if port else None
+            return None if flag is None else bool(flag)
         case _:
             families = message.get_attr("IFLA_AF_SPEC")
             inet6 = families.get_attr("AF_INET6") if families else None
@@ -215,6 +244,8 @@ def set_link(machine: Machine, setting: LinkSetting, value: Value) -> None:
         case "master":
             master = machine.link_index(setting.namespace, str(value)) if value else 0
             socket.link("set", index=index, master=master)
+        case "learning" | "neigh_suppress":
+            socket.brport("set", index=index, **{setting.attribute: int(bool(value))})
         case "addrgenmode":
             [mode] = [number for number, name in ADDR_GEN_MODES.items() if name == value]
             inet6 = {"attrs": [("IFLA_INET6_ADDR_GEN_MODE", mode)]}
@@ -229,7 +260,7 @@ def _address(machine: Machine, thing: Address) -> dict[str, Any]:
     flags = 0 if thing.network else _IFA_F_NOPREFIXROUTE
     if value.version == 6:
         # Duplicate address detection would keep the address unusable for a second.
-        flags |= _IFA_F_NODAD
+        flags |= IFA_F_NODAD
     told: dict[str, Any] = {
         "index": machine.link_index(thing.namespace, thing.link),
         "address": str(value.ip),
@@ -244,13 +275,16 @@ def _route(machine: Machine, thing: Route) -> dict[str, Any]:
     told: dict[str, Any] = {
         "family": 2 if network.version == 4 else 10,
         "dst": str(network),
-        "oif": machine.link_index(thing.namespace, thing.link),
         "table": thing.table,
         "proto": thing.protocol,
         "type": _RTN_LOCAL if thing.local else _RTN_UNICAST,
     }
+    if thing.link:
+        told["oif"] = machine.link_index(thing.namespace, thing.link)
     if thing.local:
         told["scope"] = _SCOPE_HOST
+    elif thing.unreachable:
+        told["type"] = _RTN_UNREACHABLE
     elif not thing.via:
         told["scope"] = _SCOPE_LINK
     if thing.via:
@@ -264,7 +298,7 @@ def _route(machine: Machine, thing: Route) -> dict[str, Any]:
 
 def _rule(thing: PolicyRule) -> dict[str, Any]:
     told: dict[str, Any] = {
-        "family": 2,
+        "family": 2 if thing.version == 4 else 10,
         "priority": thing.priority,
         "table": thing.table,
         "protocol": ROUTE_PROTOCOL,
@@ -279,11 +313,51 @@ def _rule(thing: PolicyRule) -> dict[str, Any]:
     return told
 
 
+# A rule that asks the VRF for its table (linux/fib_rules.h), as the kernel's vrf_fib_rule() has it.
+VRF_PREFERENCE: Final = 1000
+_RTPROT_KERNEL: Final = 2
+_FR_ACT_TO_TBL: Final = 1
+# sys/socket.h; linux/rtnetlink.h for those of multicast routing.
+RULE_FAMILIES: Final[dict[RuleFamily, int]] = {"inet": 2, "inet6": 10, "ipmr": 128, "ip6mr": 129}
+
+
+def _vrf_rule(thing: VrfRule) -> dict[str, Any]:
+    return {
+        "family": RULE_FAMILIES[thing.family],
+        "priority": VRF_PREFERENCE,
+        "FRA_L3MDEV": 1,
+        "FRA_PROTOCOL": _RTPROT_KERNEL,
+        "action": _FR_ACT_TO_TBL,
+    }
+
+
+def _remove_vrf_rule(machine: Machine, thing: VrfRule) -> None:
+    """Remove it, unless somebody else's VRF lives by it."""
+    socket = machine.netlink(thing.namespace)
+    if not any(_kind(message) == "vrf" for message in socket.get_links(kind="vrf")):
+        socket.rule("del", **_vrf_rule(thing))
+
+
+def _kind(message: Any) -> str | None:
+    info = message.get_attr("IFLA_LINKINFO")
+    return info.get_attr("IFLA_INFO_KIND") if info else None
+
+
 def _forwarding(machine: Machine, thing: Forwarding) -> dict[str, Any]:
     return {
         "ifindex": machine.link_index(thing.namespace, thing.link),
         "lladdr": thing.mac,
         "dst": thing.remote,
+    }
+
+
+def _neighbour(machine: Machine, thing: Neighbour) -> dict[str, Any]:
+    return {
+        "family": 2 if ipaddress.ip_address(thing.address).version == 4 else 10,
+        "ifindex": machine.link_index(thing.namespace, thing.link),
+        "dst": thing.address,
+        "lladdr": thing.mac,
+        "state": NUD_PERMANENT,
     }
 
 
@@ -295,6 +369,8 @@ FEATURES: Final = {
     "gso": "tx-generic-segmentation",
     "tso": "tx-tcp-segmentation",
     "lro": "rx-lro",
+    "sg": "tx-scatter-gather",
+    "tx-scatter-gather-fraglist": "tx-scatter-gather-fraglist",
 }
 
 

@@ -2,38 +2,48 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-untyped]
 
-from diversion.setup import SetupError
+from diversion.setup import SetupError, directories, frr
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.machine import Machine, reason
-from diversion.setup.netlink import read_attribute
+from diversion.setup.netlink import NUD_PERMANENT, RULE_FAMILIES, read_attribute
 from diversion.setup.things import (
     Address,
+    Attribute,
     Desired,
+    Directory,
     Forwarding,
     Key,
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     PolicyRule,
     Route,
+    Routing,
     Ruleset,
     Setting,
     Value,
+    VrfRule,
     Wanted,
 )
 
 # linux/rtnetlink.h
 _RTN_UNICAST = 1
 _RTN_LOCAL = 2
+_RTN_UNREACHABLE = 7
 _RTNH_F_ONLINK = 4
+
+
+_ATTRIBUTES: tuple[Attribute, ...] = get_args(Attribute)
 
 
 @dataclass
@@ -48,6 +58,8 @@ class Observed:
     fingerprints: dict[Key, str] = field(default_factory=dict)
     marks: dict[Key, str] = field(default_factory=dict)
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    # Why a thing cannot be made on this host, and what helps.
+    obstacles: dict[Key, str] = field(default_factory=dict)
 
     def addresses(self, namespace: str) -> list[Address]:
         """All addresses in a namespace, loopback's own left out."""
@@ -85,9 +97,20 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
     for namespace in sorted(spaces):
         if machine.has(namespace):
             look(machine, namespace, found)
+            if namespace:
+                found.things[("namespace", namespace)] = Namespace(namespace)
     for one in wanted:
         if isinstance(one, Namespace) and machine.has(one.name):
             found.things[one.key] = one
+        if isinstance(one, VrfRule) and machine.has(one.namespace):
+            _look_for_vrf_rule(machine, one, found)
+        if isinstance(one, Directory):
+            _look_at_directory(one, found)
+        if isinstance(one, Routing):
+            if (why := frr.obstacle(one.name)) is not None:
+                found.obstacles[one.key] = why
+            if (running := frr.look(one.name)) is not None:
+                found.things[one.key] = running
         if isinstance(one, Ruleset) and machine.has(one.namespace):
             backend = nft if one.backend == "nftables" else iptables
             seen = backend.fingerprint(machine.run, one.namespace, one.name)
@@ -99,6 +122,14 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
         if not isinstance(setting, LinkSetting) and setting.key not in found.settings:
             found.settings[setting.key] = machine.read(setting)
     return found
+
+
+def _look_at_directory(one: Directory, found: Observed) -> None:
+    """At it, and at the one in which it is to be."""
+    for _, path in (one.key, *one.stands_on):
+        seen = directories.look(path)
+        if seen is not None:
+            found.things.setdefault(seen.key, seen)
 
 
 def _home(one: Desired) -> str:
@@ -116,7 +147,7 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
         link = _link(namespace, message, names)
         found.things[link.key] = link
         found.marks[link.key] = message.get_attr("IFLA_IFALIAS") or ""
-        for attribute in ("up", "mtu", "master", "arp", "addrgenmode"):
+        for attribute in _ATTRIBUTES:
             setting = LinkSetting(namespace, link.name, attribute)
             found.settings[setting.key] = read_attribute(message, attribute, names.__getitem__)
         if link.kind == "vxlan":
@@ -129,9 +160,39 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
         route = _route(namespace, message, names)
         if route is not None:
             found.things[route.key] = route
-    for message in netlink.get_rules(family=socket.AF_INET):
-        rule = _rule(namespace, message)
-        found.things[rule.key] = rule
+    for message in netlink.get_neighbours():
+        if message["state"] & NUD_PERMANENT and (dst := message.get_attr("NDA_DST")):
+            mac = str(message.get_attr("NDA_LLADDR") or "")
+            known = Neighbour(namespace, names.get(message["ifindex"], ""), str(dst), mac)
+            found.things[known.key] = known
+    for family in (socket.AF_INET, socket.AF_INET6):
+        for message in _rules_of(netlink, family):
+            rule = _rule(namespace, message)
+            found.things[rule.key] = rule
+
+
+def _rules_of(netlink: Any, family: int) -> list[Any]:
+    """The rules of an IP version; none where the kernel goes without it."""
+    try:
+        return list(netlink.get_rules(family=family))
+    except NetlinkError as error:
+        if error.code not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            raise
+        return []
+
+
+def _look_for_vrf_rule(machine: Machine, wanted: VrfRule, found: Observed) -> None:
+    family = RULE_FAMILIES[wanted.family]
+    try:
+        rules = list(machine.netlink(wanted.namespace).get_rules(family=family))
+    except NetlinkError as error:
+        if error.code not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            raise
+        # A kernel without the family has no such rules, and needs none.
+        found.things[wanted.key] = wanted
+        return
+    if any(message.get_attr("FRA_L3MDEV") for message in rules):
+        found.things[wanted.key] = wanted
 
 
 def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
@@ -149,6 +210,12 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
             case "vxlan":
                 number = data.get_attr("IFLA_VXLAN_ID")
                 local = data.get_attr("IFLA_VXLAN_LOCAL") or ""
+            case "vrf":
+                number = data.get_attr("IFLA_VRF_TABLE")
+                remote = data.get_attr("IFLA_VXLAN_GROUP") or ""
+            case "ipip" | "gre":
+                local = data.get_attr(f"IFLA_{kind.upper()}_LOCAL") or ""
+                remote = data.get_attr(f"IFLA_{kind.upper()}_REMOTE") or ""
     return Link(
         namespace,
         str(message.get_attr("IFLA_IFNAME")),
@@ -161,10 +228,11 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
 
 
 def _route(namespace: str, message: Any, names: dict[int, str]) -> Route | None:
-    """A unicast or local route that somebody set; what the kernel makes itself is left out."""
+    """A unicast, local or unreachable route that somebody set; the kernel's own are left out."""
     local = message["type"] == _RTN_LOCAL
+    unreachable = message["type"] == _RTN_UNREACHABLE
     # RTPROT_KERNEL
-    if message["proto"] == 2 or message["type"] not in (_RTN_UNICAST, _RTN_LOCAL):
+    if message["proto"] == 2 or message["type"] not in (_RTN_UNICAST, _RTN_LOCAL, _RTN_UNREACHABLE):
         return None
     version = 4 if message["family"] == socket.AF_INET else 6
     every = "0.0.0.0" if version == 4 else "::"  # noqa: S104
@@ -176,6 +244,7 @@ def _route(namespace: str, message: Any, names: dict[int, str]) -> Route | None:
         via=message.get_attr("RTA_GATEWAY") or "",
         table=message.get_attr("RTA_TABLE") or message["table"],
         local=local,
+        unreachable=unreachable,
         onlink=bool(message["flags"] & _RTNH_F_ONLINK),
         metric=message.get_attr("RTA_PRIORITY") or 0 if version == 4 else 0,
         protocol=message["proto"],
@@ -193,6 +262,7 @@ def _rule(namespace: str, message: Any) -> PolicyRule:
         mask=message.get_attr("FRA_FWMASK") or 0xFFFFFFFF,
         arriving=message.get_attr("FRA_IIFNAME") or "",
         source=f"{source}/{message['src_len']}" if source else "",
+        version=4 if message["family"] == socket.AF_INET else 6,
     )
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Final
 
 from diversion.setup.journal import Entry
 from diversion.setup.observed import Observed
@@ -21,12 +21,15 @@ from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Key,
     Link,
     LinkSetting,
+    Neighbour,
     Origin,
     PolicyRule,
     Route,
+    Routing,
     Ruleset,
     Thing,
     Wanted,
@@ -73,8 +76,13 @@ def plan(
     `cut_me_off`: an interface may lose its addresses to a bridge.
     """
     found = list(_absent_ground(desired, observed)) + list(_in_use(desired, observed, entries))
+    found += [
+        (one.origin, observed.obstacles[one.key])
+        for one in desired
+        if one.key in observed.obstacles
+    ]
     if not cut_me_off:
-        found += _cut_off(desired, observed)
+        found += _cut_off(desired, observed, entries)
     work = _Work(observed, entries, seen)
     work.take_back({one.key for one in desired})
     for one in desired:
@@ -186,15 +194,26 @@ class _Work:
         self.actions.append(Action(Set(setting, wanted.value, former), replaces=replaces))
 
     def _vacate(self, setting: LinkSetting) -> None:
-        """A port of a bridge has no use for addresses: they would only deceive."""
+        """A port of a bridge has no use for addresses: they would only deceive. A VRF's interface
+        loses its routes when it moves.
+        """
         if ("link", setting.namespace, setting.link) in self.gone:
             return
         namespace, link = setting.namespace, setting.link
         for route in self.observed.routes_out_of(namespace, link):
-            self.actions.append(Action(Remove(route)))
+            self._vacate_of(route)
         for one in self.observed.addresses(namespace):
             if one.link == link and not _link_local(one):
-                self.actions.append(Action(Remove(one)))
+                self._vacate_of(one)
+
+    def _vacate_of(self, one: Address | Route) -> None:
+        entry = self._ours.get(one.key)
+        ours = entry is not None and isinstance(entry.step, Make)
+        self.actions.append(Action(Remove(one), cancels=entry.number if entry and ours else None))
+        if ours:
+            del self._ours[one.key]
+        # It may be wanted all the same: what a VRF's interface shall have comes after the move.
+        self.gone.add(one.key)
 
 
 def _same(value: object, wanted: object) -> bool:
@@ -218,6 +237,16 @@ def difference(wanted: Thing, found: Any) -> str | None:
             if (wanted.via, wanted.link) != (found.via, found.link):
                 way = f"through {found.via}" if found.via else f"out of {found.link}"
                 return f"there is a route to {wanted.to} already, {way}"
+        case Directory():
+            if found.what != "directory":
+                what = f"there is something called {wanted.path} already, and it is no directory"
+                return f"{what}; take another path"
+        case Neighbour():
+            if wanted.mac != found.mac:
+                return f"{wanted.address} is known at {found.mac} on {wanted.link} already"
+        case Routing():
+            if wanted.bgpd != found.bgpd:
+                return f"FRR's daemons of {wanted.name} run otherwise already; run down"
         case PolicyRule():
             if wanted.table != found.table:
                 return f"there is a rule of priority {wanted.priority} already"
@@ -228,7 +257,7 @@ def difference(wanted: Thing, found: Any) -> str | None:
 
 
 def _absent_ground(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem]:
-    """What is to stand on an interface that nobody makes."""
+    """What is to stand on something that nobody makes."""
     made = {one.key for one in desired}
     made |= {
         ("link", one.peer_namespace, one.peer)
@@ -238,15 +267,44 @@ def _absent_ground(desired: Sequence[Desired], observed: Observed) -> Iterator[P
     made |= {("link", one.key[1], "lo") for one in desired if one.key[0] == "namespace"}
     told = set()
     for one in desired:
-        for key in one.stands_on:
-            if key in made or key in observed.things or key in told or key[0] != "link":
+        for key in (*one.stands_on, *_bridge_of(one)):
+            if key in made or key in observed.things or key in told:
                 continue
             told.add(key)
-            where = f" in the namespace {key[1]}" if key[1] else ""
-            yield (
-                one.origin,
-                f"there is no interface {key[2]}{where}; ip link shows those there are",
-            )
+            inside = ("namespace", key[1])
+            # Where there is no namespace there is nothing in it; once is enough.
+            if key[0] != "link" or not key[1] or inside in made or inside in observed.things:
+                yield one.origin, _absent(key)
+    for one in desired:
+        for key in _bridge_of(one):
+            found = observed.things.get(key)
+            if found is not None and key not in made and found.kind not in _MASTERS:
+                yield one.origin, f"{key[2]} is no bridge, but {found.kind}; name one that is"
+
+
+# What can have ports; by the kernel's names.
+_MASTERS: Final = ("bridge", "bond", "team", "vrf", "openvswitch")
+
+
+def _bridge_of(one: Desired) -> tuple[Key, ...]:
+    """The bridge that an interface is to be a port of."""
+    if not isinstance(one, Wanted) or not isinstance(one.setting, LinkSetting):
+        return ()
+    if one.setting.attribute != "master" or not one.value:
+        return ()
+    return (("link", one.setting.namespace, str(one.value)),)
+
+
+def _absent(key: Key) -> str:
+    match key:
+        case ("namespace", name):
+            return f"there is no namespace {name}; ip netns shows those there are"
+        case ("directory", path):
+            return f"there is no directory {path}; make it, or name another"
+        case (_, namespace, name):
+            where = f" in the namespace {namespace}" if namespace else ""
+            return f"there is no interface {name}{where}; ip link shows those there are"
+    raise ValueError(key)
 
 
 def _in_use(
@@ -255,12 +313,19 @@ def _in_use(
     """Addresses and networks that another interface has."""
     ours = {entry.step.key for entry in entries.values()}
     ports = _ports(desired)
+    vrfs = _vrfs(desired, observed)
     for one in desired:
         if not isinstance(one, Address):
             continue
         mine = ipaddress.ip_interface(one.address)
+        if mine.ip.is_link_local and mine.version == 6:
+            # Each link has its own of them (RFC 4291, section 2.5.6).
+            continue
         for other in observed.addresses(one.namespace):
             if (one.namespace, other.link) in ports or other.link == one.link or other.key in ours:
+                continue
+            # Equal addresses in several VRFs are what VRFs are for.
+            if vrfs.get((one.namespace, one.link)) != vrfs.get((one.namespace, other.link)):
                 continue
             theirs = ipaddress.ip_interface(other.address)
             if theirs.ip == mine.ip:
@@ -276,8 +341,13 @@ def _in_use(
                 yield one.origin, f"{what}; take another network"
 
 
-def _cut_off(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem]:
-    """Interfaces that would lose their addresses by becoming the port of a bridge."""
+def _cut_off(
+    desired: Sequence[Desired], observed: Observed, entries: Mapping[int, Entry]
+) -> Iterator[Problem]:
+    """Interfaces that would lose their addresses to a bridge, or to a VRF."""
+    vrfs = _vrfs(desired, observed)
+    # What we gave it nobody relies on for reaching this host.
+    ours = {one.step.key for one in entries.values() if isinstance(one.step, Make)}
     for namespace, link in sorted(_ports(desired)):
         setting = LinkSetting(namespace, link, "master")
         wanted = next(one for one in desired if one.key == setting.key)
@@ -286,9 +356,16 @@ def _cut_off(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem
         held = [
             one.address
             for one in observed.addresses(namespace)
-            if one.link == link and not _link_local(one)
+            if one.link == link and not _link_local(one) and one.key not in ours
         ]
-        if held:
+        if held and (namespace, link) in vrfs:
+            yield (
+                wanted.origin,
+                f"{link} has the address {held[0]}, which nobody outside the VRF {wanted.value} "
+                f"reaches any more; name it there (vrfs.{wanted.value}.addresses) and say "
+                "--yes-cut-me-off, or take another interface",
+            )
+        elif held:
             yield (
                 wanted.origin,
                 f"{link} has the address {held[0]}, which it loses as a port of {wanted.value}; "
@@ -307,6 +384,26 @@ def _ports(desired: Sequence[Desired]) -> set[tuple[str, str]]:
         and one.setting.attribute == "master"
         and one.value
     }
+
+
+def _vrfs(desired: Sequence[Desired], observed: Observed) -> dict[tuple[str, str], str]:
+    """The VRF of each interface, by (namespace, interface), that is in one or shall be."""
+    there = [one for one in observed.things.values() if isinstance(one, Link)]
+    wanted = [one for one in desired if isinstance(one, Link)]
+    names = {(one.namespace, one.name) for one in (*there, *wanted) if one.kind == "vrf"}
+    found = {}
+    for key, value in observed.settings.items():
+        if key[0] == "link-setting" and key[3] == "master" and (key[1], value) in names:
+            found[key[1], key[2]] = str(value)
+    for one in desired:
+        if (
+            isinstance(one, Wanted)
+            and isinstance(one.setting, LinkSetting)
+            and one.setting.attribute == "master"
+            and (one.setting.namespace, one.value) in names
+        ):
+            found[one.setting.namespace, one.setting.link] = str(one.value)
+    return found
 
 
 def _link_local(one: Address) -> bool:

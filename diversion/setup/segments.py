@@ -7,13 +7,16 @@ trunk port ── bridge ── ps-NAME ══ eth0 [seg-NAME] vlanN: addresses,
 from __future__ import annotations
 
 import ipaddress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final, Literal
 
-from diversion.setup.firewall.rules import AddressSet, Match, Rule
+from diversion.setup import frr
+from diversion.setup.firewall.rules import AddressSet, Match, Rule, split_endpoint, version_of
 from diversion.setup.names import spread, spread_ports, stable_mac
 from diversion.setup.settings import (
+    FrrSettings,
     RouterSettings,
     SegmentSettings,
+    TopologySettings,
     TunnelSettings,
     VtepSettings,
 )
@@ -23,8 +26,10 @@ from diversion.setup.things import (
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Origin,
     Route,
+    Routing,
     Sysctl,
     Wanted,
 )
@@ -32,7 +37,19 @@ from diversion.setup.things import (
 if TYPE_CHECKING:
     from diversion.setup.desired import Building
 
-SET = "advert"
+SETS: Final[dict[int, str]] = {4: "advert", 6: "adv6"}
+"""The sets of what is advertised, by IP version; ipset's names leave room for six letters."""
+
+EVERYTHING: Final[dict[int, str]] = {4: "0.0.0.0/0", 6: "::/0"}
+
+# RFC 4271, section 4.2.
+_BGP = "179"
+
+_VERSIONS: Final[tuple[Literal[4, 6], ...]] = (4, 6)
+
+# The addresses of a segment that other hosts are told of one by one; who has one of many more is
+# asked in the segment itself.
+_TOLD = 256
 
 # Where a VXLAN's forwarding table has its flooding list.
 _ALL = "00:00:00:00:00:00"
@@ -56,14 +73,18 @@ def add(building: Building) -> None:
         _tunnel(building, link, tunnel, ("tunnels", link))
     for link, vtep in building.settings.vteps.items():
         _vtep(building, link, vtep, ("vteps", link))
+    if building.settings.frr is not None:
+        _frr(building, building.settings.frr, ("frr",))
 
 
 def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> None:
     space, port = f"seg-{segment.name}", f"ps-{segment.name}"
     inside = "eth0"
+    own = [address for text in segment.addresses for address in spread(text)]
+    mac = stable_mac(own[0]) if own and _is_told(building, segment) else ""
     building.told += [
         Namespace(space, origin),
-        Link("", port, "veth", peer=inside, peer_namespace=space, origin=origin),
+        Link("", port, "veth", peer=inside, peer_namespace=space, peer_mac=mac, origin=origin),
         Wanted(LinkSetting("", port, "master", origin), segment.on),
     ]
     building.up("", port, origin)
@@ -76,46 +97,98 @@ def _segment(building: Building, segment: SegmentSettings, origin: Origin) -> No
         )
         inside = vlan
         building.up(space, inside, here)
-    length = ipaddress.ip_network(segment.network).prefixlen
-    own = [address for text in segment.addresses for address in spread(text)]
+    networks = {version_of(one): one for one in segment.network}
+    lengths = {one: ipaddress.ip_network(text).prefixlen for one, text in networks.items()}
+    if 6 in networks:
+        # What the file does not name, nobody shall name: a router's advertisement would.
+        for name in ("accept_ra", "autoconf"):
+            setting = Sysctl(space, f"ipv6/conf/{inside}/{name}", origin)
+            building.told.append(Wanted(setting, "0"))
     building.told += [
-        Address(space, inside, f"{address}/{length}", origin=(*origin, "addresses"))
+        Address(
+            space,
+            inside,
+            f"{address}/{lengths[version_of(address)]}",
+            origin=(*origin, "addresses"),
+        )
         for address in own
     ]
-    if not own:
-        # Without an address of its own the segment still is its interface's network.
-        building.last.append(Route(space, segment.network, inside, origin=(*origin, "network")))
+    for version, network in networks.items():
+        if not any(version_of(address) == version for address in own):
+            # Without an address of its own the segment still is its interface's network.
+            building.last.append(Route(space, network, inside, origin=(*origin, "network")))
     for at, network in enumerate(segment.held):
         # In the main table, so that the router's own, longer route in it goes before.
         here = (*origin, "held", at)
         building.told.append(Route(space, network, "lo", local=True, origin=here))
-    if segment.gateway is not None:
+    for gateway in segment.gateway:
         here = (*origin, "gateway")
+        value = ipaddress.ip_address(gateway)
+        if not value.is_link_local:
+            only = f"{gateway}/{value.max_prefixlen}"
+            building.last.append(Route(space, only, inside, origin=here))
+        every = EVERYTHING[version_of(gateway)]
+        building.last.append(Route(space, every, inside, via=gateway, onlink=True, origin=here))
+    if mac and len(own) <= _TOLD:
         building.last += [
-            Route(space, f"{segment.gateway}/32", inside, origin=here),
-            Route(space, "0.0.0.0/0", inside, via=segment.gateway, onlink=True, origin=here),
+            Neighbour("", segment.on, one, mac, origin=(*origin, "addresses")) for one in own
         ]
     if segment.advertise:
         _advertise(building, segment, space, inside, origin)
 
 
+def bridge_mac(settings: TopologySettings, name: str) -> str:
+    """The MAC of a bridge whose neighbours FRR is told of; the kernel's choice for any other.
+
+    That choice is the lowest of the ports', and with each change all neighbours are forgotten.
+    """
+    for vtep in settings.vteps.values():
+        if settings.frr is not None and vtep.on == name:
+            return stable_mac(vtep.local)
+    return ""
+
+
+def _is_told(building: Building, segment: SegmentSettings) -> bool:
+    """Whether FRR tells other hosts where the segment's addresses are."""
+    settings = building.settings
+    on = {vtep.on for vtep in settings.vteps.values()}
+    return settings.frr is not None and segment.vlan is None and segment.on in on
+
+
 def _advertise(
     building: Building, segment: SegmentSettings, space: str, inside: str, origin: Origin
 ) -> None:
-    """One set and one rule, however many addresses and ports there are."""
-    members = dict.fromkeys(
-        f"{address},{port}"
+    """One set and one rule an IP version, however many addresses and ports there are."""
+    shown = [
+        (address, port)
         for one in segment.advertise
         for text in one.addresses
         for address in spread(text)
         for ports in one.ports
         for port in spread_ports(ports)
-    )
-    building.sets.setdefault(space, []).append(AddressSet(SET, tuple(members)))
-    match = Match(arriving=inside, protocol="tcp", advertised=SET)
-    building.rules.setdefault(space, []).append(Rule("dnat", match, "dnat", segment.listener))
-    # The listener is on loopback, where nobody else can connect to it.
-    building.told.append(Wanted(Sysctl(space, f"ipv4/conf/{inside}/route_localnet", origin), "1"))
+    ]
+    rules = building.rules.setdefault(space, [])
+    for listener in segment.listener:
+        where = split_endpoint(listener)[0]
+        version = version_of(where)
+        members = dict.fromkeys(
+            f"{address},{port}" for address, port in shown if version_of(address) == version
+        )
+        if not members:
+            continue
+        name = SETS[version]
+        building.sets.setdefault(space, []).append(AddressSet(name, tuple(members), version))
+        match = Match(arriving=inside, protocol="tcp", advertised=name, version=version)
+        rules.append(Rule("dnat", match, "dnat", listener))
+        if version == 4:
+            # The listener is on loopback, where nobody else can connect to it.
+            setting = Sysctl(space, f"ipv4/conf/{inside}/route_localnet", origin)
+            building.told.append(Wanted(setting, "1"))
+        else:
+            # IPv6 routes nothing to ::1. An address of loopback's own stands for it, and who asks
+            # for that one by name, before the destination is rewritten, is not let through.
+            building.told.append(Address(space, "lo", f"{where}/128", origin=origin))
+            rules.append(Rule("mark", Match(arriving=inside, destination=where), "drop"))
 
 
 def _router(building: Building, router: RouterSettings, origin: Origin) -> None:
@@ -165,9 +238,39 @@ def _tunnel(building: Building, name: str, tunnel: TunnelSettings, origin: Origi
 
 
 def _vtep(building: Building, name: str, vtep: VtepSettings, origin: Origin) -> None:
-    """RFC 7348; frames for all, and for MACs not yet learned, go to every peer of the list."""
-    link = Link("", name, "vxlan", number=vtep.vni, local=vtep.local, origin=origin)
-    building.told += [link, Wanted(LinkSetting("", name, "master", origin), vtep.on)]
+    """RFC 7348; frames for all, and for MACs not yet learned, go to every peer of the list.
+
+    With FRR nothing is learned from frames, and the bridge answers itself who has an address.
+    """
+    told = building.settings.frr is not None
+    building.told += [
+        Link(
+            "",
+            name,
+            "vxlan",
+            number=vtep.vni,
+            local=vtep.local,
+            learning=not told,
+            origin=origin,
+        ),
+        Wanted(LinkSetting("", name, "master", origin), vtep.on),
+    ]
+    if told:
+        building.told.append(Wanted(LinkSetting("", name, "learning", origin), False))
+        building.told.append(Wanted(LinkSetting("", name, "neigh_suppress", origin), True))
     for at, peer in enumerate(vtep.peers):
         building.told.append(Forwarding("", name, _ALL, peer, origin=(*origin, "peers", at)))
     building.up("", name, origin)
+
+
+def _frr(building: Building, settings: FrrSettings, origin: Origin) -> None:
+    """BGP is spoken with the neighbours alone; everything stands when it begins."""
+    rules = building.rules.setdefault("", [])
+    for one in settings.neighbours:
+        match = Match(source=one.address, protocol="tcp", ports=(_BGP,))
+        rules.append(Rule("input", match, "accept"))
+    for version in _VERSIONS:
+        everybody = Match(protocol="tcp", ports=(_BGP,), version=version)
+        rules.append(Rule("input", everybody, "drop"))
+    name = building.settings.name
+    building.at_the_end.append(Routing("", name, frr.configuration(name, settings), origin=origin))

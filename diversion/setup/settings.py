@@ -1,15 +1,38 @@
-"""The topology file: which network a host shall have."""
+"""The topology file: which network a host shall have; `values` has the words in it."""
 
 from __future__ import annotations
 
 import ipaddress
-import re
-from typing import Annotated, Any, Final, Literal, Self
+from typing import Annotated, Final, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-MAX_NAME: Final = 15
-"""An interface's name: IFNAMSIZ without the final zero (linux/if.h)."""
+from diversion.setup.firewall.rules import split_endpoint, version_of
+from diversion.setup.values import (
+    AddressRange,
+    AnyEndpoint,
+    AnyIP,
+    AnyNetwork,
+    DirectoryPath,
+    Endpoint,
+    InterfaceAddress,
+    InterfaceName,
+    IPv4,
+    MachineName,
+    Mode,
+    NamespaceName,
+    Network,
+    OtherEnd,
+    Port,
+    TopologyName,
+    listed,
+    of_one_version,
+    segment_name,
+    tcp,
+)
+
+LISTENER_6: Final = "fd70:6565:6c74:6170::1"
+"""Where the agent accepts what is diverted over IPv6: an address of loopback's own (RFC 4193)."""
 
 
 class _Model(BaseModel):
@@ -18,147 +41,18 @@ class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, populate_by_name=True)
 
 
-# --- Words ----------------------------------------------------------------------------------------
-
-
-def _topology_name(text: str) -> str:
-    if not re.fullmatch(r"[a-z][a-z0-9-]{0,11}", text):
-        raise ValueError(
-            f"{text!r} cannot be a topology's name; allowed: up to 12 small letters, digits and -, "
-            "with a letter in front"
-        )
-    return text
-
-
-def interface_name(text: str) -> str:
-    """Check a name as dev_valid_name() in the kernel does; ValueError."""
-    if len(text.encode()) > MAX_NAME:
-        length = len(text.encode())
-        raise ValueError(
-            f"{text!r} has {length} characters; an interface's name has at most {MAX_NAME}"
-        )
-    if not re.fullmatch(r"[A-Za-z0-9_.@][A-Za-z0-9_.@-]*", text) or text in (
-        ".",
-        "..",
-        "all",
-        "default",
-        "lo",
-    ):
-        raise ValueError(
-            f"{text!r} cannot be an interface's name; allowed: letters, digits and _ . @ -"
-        )
-    return text
-
-
-def _namespace_name(text: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,62}", text):
-        raise ValueError(f"{text!r} cannot be a namespace's name; allowed: letters, digits, _ . -")
-    return text
-
-
-def _segment_name(text: str) -> str:
-    # With what is put in front it is an interface's name.
-    if not re.fullmatch(r"[a-z0-9][a-z0-9-]{0,9}", text):
-        raise ValueError(
-            f"{text!r} cannot be a name here; allowed: up to 10 small letters, digits and -"
-        )
-    return text
-
-
-def _address(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Address(text))
-    except ValueError:
-        raise ValueError(f"{text!r} is no IPv4 address; allowed: 192.0.2.1") from None
-
-
-def _interface_address(text: str) -> str:
-    try:
-        value = ipaddress.ip_interface(text)
-    except ValueError:
-        raise ValueError(
-            f"{text!r} is no address with a prefix length; allowed: 192.0.2.1/24"
-        ) from None
-    if "/" not in text:
-        raise ValueError(f"{text!r} has no prefix length; write {text}/24, or as long as it is")
-    return str(value)
-
-
-def _network(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(text))
-    except ValueError:
-        try:
-            meant = ipaddress.IPv4Network(text, strict=False)
-        except ValueError:
-            raise ValueError(f"{text!r} is no IPv4 network; allowed: 192.0.2.0/24") from None
-        raise ValueError(f"{text!r} has bits below its prefix; the network is {meant}") from None
-
-
-def _range(text: str) -> str:
-    """`192.0.2.10`, or `192.0.2.10-192.0.2.20`."""
-    first, dash, last = text.partition("-")
-    low, high = (ipaddress.IPv4Address(_address(one)) for one in (first, last if dash else first))
-    if high < low:
-        raise ValueError(f"{text!r} runs backwards; write {high}-{low}")
-    if int(high) - int(low) >= 65536:
-        raise ValueError(f"{text!r} has more than 65536 addresses; give a whole prefix instead")
-    return f"{low}-{high}" if dash else str(low)
-
-
-def _endpoint(text: str) -> str:
-    address, colon, port = text.rpartition(":")
-    if not colon:
-        raise ValueError(f"{text!r} has no port; allowed: 192.0.2.1:80")
-    return f"{_address(address)}:{_port_number(port)}"
-
-
-def _port_number(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
-        raise ValueError(f"{text!r} is no port; allowed: 1 to 65535")
-    return int(text)
-
-
-def _port(value: Any) -> Any:
-    """`80`, `8000-8010`, `udp/53`; TCP where no protocol is named."""
-    if isinstance(value, bool) or not isinstance(value, int | str):
-        return value
-    text = str(value)
-    protocol, slash, ports = text.rpartition("/")
-    if slash and protocol not in ("tcp", "udp"):
-        raise ValueError(f"{text!r}: {protocol!r} is no protocol; allowed: tcp, udp")
-    first, dash, last = ports.partition("-")
-    low, high = _port_number(first), _port_number(last if dash else first)
-    if high < low:
-        raise ValueError(f"the port range {ports!r} runs backwards; write {high}-{low}")
-    return f"{protocol or 'tcp'}/{low}-{high}" if dash else f"{protocol or 'tcp'}/{low}"
-
-
-def _tcp(port: str) -> str:
-    if not port.startswith("tcp/"):
-        raise ValueError(f"{port!r}: the agent accepts TCP only; allowed: 80, 8000-8010")
-    return port
-
-
-TopologyName = Annotated[str, AfterValidator(_topology_name)]
-InterfaceName = Annotated[str, AfterValidator(interface_name)]
-NamespaceName = Annotated[str, AfterValidator(_namespace_name)]
-IPv4 = Annotated[str, AfterValidator(_address)]
-InterfaceAddress = Annotated[str, AfterValidator(_interface_address)]
-Network = Annotated[str, AfterValidator(_network)]
-AddressRange = Annotated[str, AfterValidator(_range)]
-Endpoint = Annotated[str, AfterValidator(_endpoint)]
-Port = Annotated[str, BeforeValidator(_port)]
-
-
-# --- Sections -------------------------------------------------------------------------------------
-
-
 class RouteSettings(_Model):
     """A route through a neighbour."""
 
-    to: Network = Field(description="the network: 10.1.0.0/24, or 0.0.0.0/0 for everything")
-    via: IPv4 = Field(description="the neighbour's address")
+    to: AnyNetwork = Field(
+        description="the network: 10.1.0.0/24, or 0.0.0.0/0 (::/0) for everything"
+    )
+    via: AnyIP = Field(description="the neighbour's address")
+
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        of_one_version(self.to, self.via)
+        return self
 
 
 class BridgeSettings(_Model):
@@ -186,13 +80,18 @@ class VirtualSettings(_Model):
     addresses: list[AddressRange] = Field(
         min_length=1, description="192.0.2.10, or a range 192.0.2.10-192.0.2.20"
     )
-    to: IPv4 = Field(description="the machine that they lead to")
+    to: AnyIP = Field(description="the machine that they lead to")
     ports: list[Port] = Field(
         default=[], description="80, 8000-8010, udp/53; everything where none are named"
     )
-    gateway: IPv4 | None = Field(
+    gateway: AnyIP | None = Field(
         default=None, description="the neighbour on the bridge through which distant peers answer"
     )
+
+    @model_validator(mode="after")
+    def _one_version(self) -> Self:
+        of_one_version(self.to, *self.addresses, *([self.gateway] if self.gateway else []))
+        return self
 
 
 class TapSettings(_Model):
@@ -200,6 +99,29 @@ class TapSettings(_Model):
 
     name: InterfaceName = Field(default="vtap0", description="the tap")
     mtu: int = Field(default=1500, ge=68, le=65521, description="its MTU: that of what is captured")
+    kind: Literal["tap", "veth"] = Field(
+        default="tap",
+        description="veth: a pair, into one end of which packets are injected, where no tap may be "
+        "made; the service then has tap: interface instead of name",
+    )
+
+
+class SuricataPlaceSettings(_Model):
+    """Where Suricata is: the interface on which it listens, and its directories."""
+
+    on: InterfaceName = Field(
+        description="the interface on which it listens: gro, gso, tso and lro are off there, or it "
+        "would see frames that nobody sent"
+    )
+    socket: DirectoryPath | None = Field(
+        default=None, description="the directory of its command socket"
+    )
+    events: DirectoryPath | None = Field(
+        default=None, description="the directory of its eve.json and logs"
+    )
+    user: str = Field(default="root", description="who owns these directories")
+    group: str = Field(default="root", description="which group may look into them")
+    mode: Mode = Field(default="0750", description="their mode")
 
 
 class OffloadSettings(_Model):
@@ -226,7 +148,12 @@ class Gateway2Settings(_Model):
     )
     listen: Endpoint = Field(description="where it accepts gateway1: address:port")
     gateway1: list[Network] = Field(min_length=1, description="who may connect: 172.16.23.1/32")
-    decoys: InterfaceName = Field(description="the interface behind which the decoys are")
+    decoys: InterfaceName | None = Field(
+        default=None, description="the interface behind which the decoys are"
+    )
+    beside: list[Network] = Field(
+        default=[], description="decoys on the same machine: what they answer stays there"
+    )
     mark: int = Field(
         default=0x5054, ge=1, le=0xFFFFFFFF, description="the mark of packets of its own sockets"
     )
@@ -249,7 +176,7 @@ class AdvertiseSettings(_Model):
     addresses: list[AddressRange] = Field(
         min_length=1, description="192.0.2.10, or a range 192.0.2.10-192.0.2.20"
     )
-    ports: list[Annotated[Port, AfterValidator(_tcp)]] = Field(
+    ports: list[Annotated[Port, AfterValidator(tcp)]] = Field(
         min_length=1, description="80, 8000-8010"
     )
 
@@ -257,27 +184,41 @@ class AdvertiseSettings(_Model):
 class SegmentSettings(_Model):
     """A network segment behind a bridge's port, in a namespace of its own, served by the agent."""
 
-    name: Annotated[str, AfterValidator(_segment_name)] = Field(
+    name: Annotated[str, AfterValidator(segment_name)] = Field(
         description="what it is called; its namespace is seg-NAME"
     )
     on: InterfaceName = Field(description="the bridge that leads to it")
     vlan: int | None = Field(
         default=None, ge=1, le=4094, description="its VLAN's id; untagged without it"
     )
-    network: Network = Field(description="the segment's network")
+    network: Annotated[list[AnyNetwork], BeforeValidator(listed)] = Field(
+        min_length=1, max_length=2, description="the segment's network; or one of each IP version"
+    )
     addresses: list[AddressRange] = Field(
         default=[], description="addresses of the agent's own: single ones, or ranges"
     )
-    held: list[Network] = Field(
+    held: list[AnyNetwork] = Field(
         default=[], description="whole prefixes that are all the agent's own, by one route each"
     )
-    gateway: IPv4 | None = Field(default=None, description="the segment's router")
+    gateway: Annotated[list[AnyIP], BeforeValidator(listed)] = Field(
+        default=[], max_length=2, description="the segment's router; or one of each IP version"
+    )
     advertise: list[AdvertiseSettings] = Field(
         default=[], description="which of these addresses show which ports"
     )
-    listener: Endpoint = Field(
-        default="127.0.0.1:7000", description="where the agent accepts them all: address:port"
+    listener: Annotated[list[AnyEndpoint], BeforeValidator(listed)] = Field(
+        default=["127.0.0.1:7000", f"[{LISTENER_6}]:7000"],
+        max_length=2,
+        description="where the agent accepts them all: address:port; or one of each IP version",
     )
+
+    @model_validator(mode="after")
+    def _one_of_each(self) -> Self:
+        for name in ("network", "gateway", "listener"):
+            versions = [version_of(split_endpoint(one)[0]) for one in getattr(self, name)]
+            if len(set(versions)) != len(versions):
+                raise ValueError(f"{name} has two of one IP version; keep one")
+        return self
 
 
 class LegSettings(_Model):
@@ -292,11 +233,47 @@ class LegSettings(_Model):
 class RouterSettings(_Model):
     """A namespace that forwards between bridges, so that what is behind it looks like a VM."""
 
-    name: Annotated[str, AfterValidator(_segment_name)] = Field(
+    name: Annotated[str, AfterValidator(segment_name)] = Field(
         description="what it, and its namespace, is called"
     )
     legs: list[LegSettings] = Field(min_length=1, description="its interfaces, eth0 and on")
     routes: list[RouteSettings] = Field(default=[], description="routes through neighbours")
+
+
+class MachineInterfaceSettings(_Model):
+    """An interface of a machine; without `on` and `to` it is the end that another's `to` names."""
+
+    on: InterfaceName | None = Field(
+        default=None, description="the bridge of this host that it is a port of"
+    )
+    to: OtherEnd | None = Field(
+        default=None, description="the other end of its wire: MACHINE/INTERFACE"
+    )
+    addresses: list[InterfaceAddress] = Field(
+        default=[], description="its addresses, with prefix lengths"
+    )
+
+    @model_validator(mode="after")
+    def _one_end(self) -> Self:
+        if self.on is not None and self.to is not None:
+            raise ValueError("has on and to; a wire has two ends, take one of them out")
+        return self
+
+
+class MachineSettings(_Model):
+    """A namespace that stands for a machine: for a demo, a trial, a test."""
+
+    interfaces: dict[InterfaceName, MachineInterfaceSettings] = Field(
+        default={}, description="its interfaces, by name"
+    )
+    loopback: list[InterfaceAddress] = Field(
+        default=[], description="addresses that are its own on every network"
+    )
+    routes: list[RouteSettings] = Field(default=[], description="routes through neighbours")
+    forwards: bool = Field(default=False, description="whether it is a router")
+    low_ports: bool = Field(
+        default=False, description="whether servers without privileges may take ports below 1024"
+    )
 
 
 class TunnelSettings(_Model):
@@ -325,8 +302,62 @@ class VtepSettings(_Model):
     vni: int = Field(ge=1, le=0xFFFFFF, description="the network's number")
     local: IPv4 = Field(description="this host's address on the network between")
     peers: list[IPv4] = Field(
-        min_length=1, description="the other hosts' addresses: where frames for all are sent"
+        default=[],
+        description="the other hosts' addresses: where frames for all are sent; with frr it finds "
+        "them out",
     )
+
+
+class BgpNeighbourSettings(_Model):
+    """Another host that is told what is behind this one's VTEPs, and tells its own."""
+
+    address: IPv4 = Field(description="its address on the network between")
+    asn: int | None = Field(
+        default=None, alias="as", ge=1, le=0xFFFFFFFF, description="its AS; without it this host's"
+    )
+
+
+class FrrSettings(_Model):
+    """BGP EVPN, by FRR: the VTEPs learn from other hosts what is behind theirs."""
+
+    asn: int = Field(alias="as", ge=1, le=0xFFFFFFFF, description="this host's AS: 65001")
+    router_id: IPv4 = Field(description="an address that no other host has as its id")
+    neighbours: list[BgpNeighbourSettings] = Field(
+        min_length=1, description="the other hosts, or those that reflect their routes"
+    )
+    flood: bool = Field(
+        default=True,
+        description="whether frames for all, and for MACs not known, go to every host; without it "
+        "only what was told is reached",
+    )
+
+
+class VrfSettings(_Model):
+    """A network in a VRF of its own: others on this host may have the same addresses."""
+
+    on: InterfaceName = Field(description="the interface, or bridge, that leads to it")
+    addresses: list[InterfaceAddress] = Field(
+        default=[], description="the host's own addresses in it, with prefix lengths"
+    )
+    network: Network = Field(description="the network: 10.0.0.0/24")
+    mapped: Network = Field(
+        description="the prefix under which other VRFs reach it, of the same length: 10.9.0.0/24"
+    )
+    routes: list[RouteSettings] = Field(
+        default=[], description="routes through neighbours in it, in the VRF's own table"
+    )
+
+    @model_validator(mode="after")
+    def _as_long(self) -> Self:
+        network, mapped = ipaddress.ip_network(self.network), ipaddress.ip_network(self.mapped)
+        if network.prefixlen != mapped.prefixlen:
+            raise ValueError(
+                f"network {network} and mapped {mapped} differ in length; "
+                f"write mapped: {mapped.network_address}/{network.prefixlen}, or another"
+            )
+        if network.overlaps(mapped):
+            raise ValueError(f"mapped {mapped} overlaps network {network}; take another prefix")
+        return self
 
 
 class TopologySettings(_Model):
@@ -355,13 +386,23 @@ class TopologySettings(_Model):
     routers: list[RouterSettings] = Field(
         default=[], description="namespaces that forward between bridges"
     )
+    machines: dict[MachineName, MachineSettings] = Field(
+        default={}, description="namespaces that stand for machines, by name"
+    )
     tunnels: dict[InterfaceName, TunnelSettings] = Field(
         default={}, description="tunnels to other hosts, by the interface's name"
     )
     vteps: dict[InterfaceName, VtepSettings] = Field(
         default={}, description="VXLANs that join bridges of several hosts, by the interface's name"
     )
+    vrfs: dict[InterfaceName, VrfSettings] = Field(
+        default={}, description="networks that overlap, each in a VRF of its own, by its name"
+    )
+    frr: FrrSettings | None = Field(
+        default=None, description="BGP EVPN for the VTEPs, by FRR's daemons"
+    )
     tap: TapSettings | None = Field(default=None, description="the analysis tap")
+    suricata: SuricataPlaceSettings | None = Field(default=None, description="Suricata's place")
     offloads: dict[InterfaceName, OffloadSettings] = Field(
         default={}, description="offloads of interfaces, by name"
     )

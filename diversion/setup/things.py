@@ -11,6 +11,7 @@ which it cannot be, so that the fall of one tells of the fall of others.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import ClassVar, Final, Literal
 
 from diversion.setup.firewall.rules import AddressSet, Rule
@@ -23,8 +24,15 @@ ROUTE_PROTOCOL: Final = 112
 
 MAIN_TABLE: Final = 254
 
-LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "tap", "ipip", "gre"]
+LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "tap", "ipip", "gre", "vrf"]
 """What can be made; what is there may be of any other kind."""
+
+
+RuleFamily = Literal["inet", "inet6", "ipmr", "ip6mr"]
+"""Whose rules of routing: packets', or multicast routing's."""
+
+Attribute = Literal["up", "mtu", "master", "arp", "addrgenmode", "learning", "neigh_suppress"]
+"""What can be set on a link."""
 
 
 class _Keyed:
@@ -69,8 +77,8 @@ class Link(_Keyed):
     """An interface that is made.
 
     `parent` carries a macvlan or VLAN, in the namespace `parent_namespace` (the link's own unless
-    said otherwise); `peer` is the other end of a veth pair; `number` a VLAN id or VNI; `local` and
-    `remote` are a tunnel's addresses.
+    said otherwise); `peer` is the other end of a veth pair; `number` a VLAN id, a VNI or a VRF's
+    routing table; `local` and `remote` are a tunnel's addresses.
     """
 
     _kind: ClassVar = "link"
@@ -123,6 +131,7 @@ class Route(_Keyed):
     """A route to a prefix (`to`, 0.0.0.0/0 for all) through `via`, out of `link`.
 
     `local`: the prefix is this host's own, all of it. `onlink`: `via` is taken to be reachable.
+    `unreachable`: it ends here, and `link` is empty.
     """
 
     _kind: ClassVar = "route"
@@ -135,6 +144,7 @@ class Route(_Keyed):
     table: int = MAIN_TABLE
     local: bool = False
     onlink: bool = False
+    unreachable: bool = False
     metric: int = 0
     protocol: int = ROUTE_PROTOCOL
     origin: Origin = field(default=(), compare=False)
@@ -145,7 +155,7 @@ class PolicyRule(_Keyed):
     """Look `table` up for packets with the mark `mark`, from `source`, arriving on `arriving`."""
 
     _kind: ClassVar = "rule"
-    _named: ClassVar = ("namespace", "priority", "mark", "arriving", "source")
+    _named: ClassVar = ("namespace", "priority", "mark", "arriving", "source", "version")
 
     namespace: str
     priority: int
@@ -154,6 +164,24 @@ class PolicyRule(_Keyed):
     mask: int = 0xFFFFFFFF
     arriving: str = ""
     source: str = ""
+    version: Literal[4, 6] = 4
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class VrfRule(_Keyed):
+    """Whatever belongs to a VRF is looked up in its table: one rule for all VRFs of a namespace.
+
+    The kernel makes it with the first VRF that a namespace ever has, and never removes it
+    (Documentation/networking/vrf.rst); one that is there already it takes for its own. `family` is
+    of addresses, or of multicast routing.
+    """
+
+    _kind: ClassVar = "vrf-rule"
+    _named: ClassVar = ("namespace", "family")
+
+    namespace: str
+    family: RuleFamily
     origin: Origin = field(default=(), compare=False)
 
 
@@ -168,6 +196,33 @@ class Forwarding(_Keyed):
     link: str
     mac: str
     remote: str
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Neighbour(_Keyed):
+    """A neighbour that nobody has to ask for: `address` is at `mac`, out of `link`."""
+
+    _kind: ClassVar = "neighbour"
+    _named: ClassVar = ("namespace", "link", "address")
+
+    namespace: str
+    link: str
+    address: str
+    mac: str
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class Routing(_Keyed):
+    """FRR's daemons of one topology; `bgpd` is what that one is told, in its own words."""
+
+    _kind: ClassVar = "routing"
+    _named: ClassVar = ("namespace", "name")
+
+    namespace: str
+    name: str
+    bgpd: str
     origin: Origin = field(default=(), compare=False)
 
 
@@ -195,15 +250,37 @@ class Ruleset(_Keyed):
 
 
 @dataclass(frozen=True)
+class Directory(_Keyed):
+    """A directory of the host; `beside` is the interface that it is drawn with."""
+
+    _kind: ClassVar = "directory"
+    _named: ClassVar = ("path",)
+    namespace: ClassVar = ""
+
+    path: str
+    # What is there under its name may be something else.
+    what: Literal["directory", "file"] = "directory"
+    beside: str = field(default="", compare=False)
+    origin: Origin = field(default=(), compare=False)
+
+    def _ground(self) -> tuple[Key, ...]:
+        return (("directory", str(PurePosixPath(self.path).parent)),)
+
+
+@dataclass(frozen=True)
 class LinkSetting(_Keyed):
-    """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface."""
+    """`up`, `mtu`, `master` (a name, "" for none), `arp`, or `addrgenmode` of an interface.
+
+    Of a bridge's port also `learning`, of MACs, and `neigh_suppress`: the bridge answers itself who
+    has an address that it knows.
+    """
 
     _kind: ClassVar = "link-setting"
     _named: ClassVar = ("namespace", "link", "attribute")
 
     namespace: str
     link: str
-    attribute: Literal["up", "mtu", "master", "arp", "addrgenmode"]
+    attribute: Attribute
     origin: Origin = field(default=(), compare=False)
 
 
@@ -243,15 +320,43 @@ class ForwardPolicy(_Keyed):
     """What iptables' FORWARD chain does with what no rule matches: ACCEPT or DROP."""
 
     _kind: ClassVar = "forward-policy"
-    _named: ClassVar = ("namespace",)
+    _named: ClassVar = ("namespace", "version")
 
     namespace: str
     backend: Literal["nftables", "iptables"]
+    version: Literal[4, 6] = 4
     origin: Origin = field(default=(), compare=False)
 
 
-Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset
-Setting = LinkSetting | Sysctl | Offload | ForwardPolicy
+@dataclass(frozen=True)
+class Ownership(_Keyed):
+    """Whose a directory is: `root:adm 0750`."""
+
+    _kind: ClassVar = "ownership"
+    _named: ClassVar = ("path",)
+    namespace: ClassVar = ""
+
+    path: str
+    origin: Origin = field(default=(), compare=False)
+
+    def _ground(self) -> tuple[Key, ...]:
+        return (("directory", self.path),)
+
+
+Thing = (
+    Namespace
+    | Link
+    | Address
+    | Route
+    | PolicyRule
+    | VrfRule
+    | Forwarding
+    | Neighbour
+    | Ruleset
+    | Routing
+    | Directory
+)
+Setting = LinkSetting | Sysctl | Offload | ForwardPolicy | Ownership
 Value = str | int | bool
 
 

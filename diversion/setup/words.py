@@ -6,26 +6,42 @@ For reading, and for a host without Peeltap; nothing here is run.
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
+from diversion.setup import frr
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.steps import Make, Set, Step
 from diversion.setup.things import (
     MAIN_TABLE,
     Address,
+    Directory,
     Forwarding,
     ForwardPolicy,
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Offload,
+    Ownership,
     PolicyRule,
     Route,
+    Routing,
+    RuleFamily,
     Ruleset,
     Setting,
     Sysctl,
     Thing,
     Value,
+    VrfRule,
 )
+
+_VRF_RULE: Final = "l3mdev priority 1000 protocol kernel"
+_RULES: Final[dict[RuleFamily, str]] = {
+    "inet": "{ip} rule",
+    "inet6": "{ip} -6 rule",
+    "ipmr": "{ip} mrule",
+    "ip6mr": "{ip} -6 mrule",
+}
 
 
 def commands(step: Step) -> list[str]:
@@ -47,14 +63,24 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             where = f"{thing.address} dev {thing.link}"
             return [f"{_ip(thing.namespace)} address {verb} {where}{flag}"]
         case Route():
-            return [f"{_ip(thing.namespace)} route {verb} {_route(thing)}"]
+            return [f"{_ip(thing.namespace, thing.to)} route {verb} {_route(thing)}"]
         case PolicyRule():
-            return [f"{_ip(thing.namespace)} rule {verb} {_rule(thing)}"]
+            every = "::" if thing.version == 6 else ""
+            return [f"{_ip(thing.namespace, every)} rule {verb} {_rule(thing)}"]
+        case VrfRule(namespace, family):
+            return [f"{_RULES[family].format(ip=_ip(namespace))} {verb} {_VRF_RULE}"]
         case Forwarding():
             kind = f"{thing.mac} dev {thing.link} dst {thing.remote}"
             # One address may have several entries, as the flooding list's 00:00:00:00:00:00 has.
             inside = f" -n {thing.namespace}" if thing.namespace else ""
             return [f"bridge{inside} fdb {'append' if add else 'del'} {kind}"]
+        case Directory(path):
+            return [f"mkdir -m 0700 {path}" if add else f"rmdir {path}"]
+        case Neighbour():
+            where = f"{thing.address} lladdr {thing.mac} dev {thing.link}"
+            return [f"{_ip(thing.namespace)} neigh {verb} {where}" + (" nud permanent" * add)]
+        case Routing():
+            return frr.commands(thing, add=add)
         case Ruleset():
             backend = nft if thing.backend == "nftables" else iptables
             lines = backend.commands(thing) if add else backend.removal_commands(thing)
@@ -69,6 +95,9 @@ def _setting(setting: Setting, value: Value) -> str:
             return f"{_ip(namespace)} link set {link} " + (
                 f"master {value}" if value else "nomaster"
             )
+        case LinkSetting(namespace, link, "learning" | "neigh_suppress" as flag):
+            inside = f" -n {namespace}" if namespace else ""
+            return f"bridge{inside} link set dev {link} {flag} {'on' if value else 'off'}"
         case LinkSetting(namespace, link, "arp"):
             return f"{_ip(namespace)} link set {link} arp {'on' if value else 'off'}"
         case LinkSetting(namespace, link, attribute):
@@ -77,13 +106,19 @@ def _setting(setting: Setting, value: Value) -> str:
             return _within(namespace, f"sysctl -w net/{name}={value}")
         case Offload(namespace, link, feature):
             return _within(namespace, f"ethtool -K {link} {feature} {'on' if value else 'off'}")
+        case Ownership(path):
+            owner, _, mode = str(value).partition(" ")
+            return f"chown {owner} {path} && chmod {mode} {path}"
         case ForwardPolicy(namespace):
-            return _within(namespace, f"iptables -P FORWARD {value}")
+            program = "iptables" if setting.version == 4 else "ip6tables"
+            return _within(namespace, f"{program} -P FORWARD {value}")
     raise TypeError(setting)
 
 
-def _ip(namespace: str) -> str:
-    return f"ip -n {namespace}" if namespace else "ip"
+def _ip(namespace: str, about: str = "") -> str:
+    """The program, for a namespace; `about`: an address that tells the IP version."""
+    begin = "ip -6" if ":" in about else "ip"
+    return f"{begin} -n {namespace}" if namespace else begin
 
 
 def _within(namespace: str, command: str) -> str:
@@ -114,6 +149,8 @@ def _link(link: Link) -> str:
             return f"{begin} type vxlan id {link.number} {ends}{learning}"
         case "tap":
             return f"ip tuntap add {link.name} mode tap vnet_hdr"
+        case "vrf":
+            return f"{begin} type vrf table {link.number}"
         case "ipip" | "gre":
             return f"{begin} type {link.kind} local {link.local} remote {link.remote}"
         case _:
@@ -121,10 +158,10 @@ def _link(link: Link) -> str:
 
 
 def _route(route: Route) -> str:
-    words = ["local"] if route.local else []
+    words = ["local"] if route.local else ["unreachable"] if route.unreachable else []
     words.append("default" if ipaddress.ip_network(route.to).prefixlen == 0 else route.to)
     words += ["via", route.via] if route.via else []
-    words += ["dev", route.link]
+    words += ["dev", route.link] if route.link else []
     words += ["onlink"] if route.onlink else []
     words += ["table", str(route.table)] if route.table != MAIN_TABLE else []
     words += ["metric", str(route.metric)] if route.metric else []

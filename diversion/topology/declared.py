@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-from diversion.setup.firewall.rules import Rule
+from diversion.setup.firewall.rules import Rule, version_of
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Key,
     Link,
     LinkSetting,
     Namespace,
     Route,
+    Routing,
     Ruleset,
     Wanted,
 )
@@ -46,13 +48,16 @@ def declared(desired: Iterable[Desired], states: Mapping[Key, State] | None = No
                 place = setting.namespace
                 graph.join(Edge((place, str(one.value)), (place, setting.link), "port"))
     _firewalls(wanted, graph, marks)
+    _suricata(wanted, graph, marks)
+    _routing(wanted, graph, marks)
     return graph
 
 
 def _kind(link: Link) -> tuple[str, ...]:
     if link.number is None:
         return ()
-    return (f"{'vni' if link.kind == 'vxlan' else 'id'} {link.number}",)
+    word = {"vxlan": "vni", "vrf": "table"}.get(link.kind, "id")
+    return (f"{word} {link.number}",)
 
 
 def _details(wanted: list[Desired], place: str, name: str) -> tuple[str, ...]:
@@ -74,9 +79,12 @@ def _details(wanted: list[Desired], place: str, name: str) -> tuple[str, ...]:
 def _foreign(wanted: list[Desired], graph: Graph) -> None:
     """Interfaces that are there already: the topology stands on them and does not make them."""
     for one in wanted:
+        if isinstance(one, Address) and one.link == "lo":
+            own = _details(wanted, one.namespace, "lo")
+            graph.add(Node("lo", "loopback", one.namespace, own))
         for key in one.stands_on:
             if key[0] == "link" and key[2] != "lo":
-                graph.add(Node(key[2], "interface", key[1]))
+                graph.add(Node(key[2], "interface", key[1], _details(wanted, key[1], key[2])))
 
 
 def _firewalls(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -> None:
@@ -93,16 +101,42 @@ def _firewalls(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) 
             graph.add(Node("firewall", one.backend, one.namespace, tuple(lines), state))
 
 
+def _suricata(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -> None:
+    """Suricata, on the interface where it listens, with its directories."""
+    places = [one for one in wanted if isinstance(one, Directory) and one.beside]
+    if places:
+        state = marks.get(places[0].key, "")
+        paths = tuple(one.path for one in places)
+        graph.add(Node("Suricata", "sensor", "", paths, state))
+        graph.join(Edge(("", places[0].beside), ("", "Suricata"), "on"))
+
+
+def _routing(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -> None:
+    for one in wanted:
+        if isinstance(one, Routing):
+            words = [line.split() for line in one.bgpd.splitlines()]
+            lines = [f"AS {line[2]}" for line in words if line[:2] == ["router", "bgp"]]
+            lines += [f"{line[1]}, AS {line[3]}" for line in words if line[2:3] == ["remote-as"]]
+            state = marks.get(one.key, "")
+            graph.add(Node("bgpd", "BGP EVPN", one.namespace, tuple(lines), state))
+
+
 def _rule(rule: Rule) -> str:
     """The rules that a person looks for: where what is addressed to whom goes."""
     match = rule.match
+    if rule.action == "dnat" and "/" in rule.argument:
+        return f"{match.destination} from {match.arriving} to {rule.argument}"
     if rule.action == "dnat":
         ports = f":{','.join(match.ports)}" if match.ports else ""
         what = match.destination or "what is advertised"
+        if ports and version_of(what) == 6:
+            what = f"[{what}]"
         return f"{what}{ports} to {rule.argument}"
-    if rule.action == "drop" and match.arriving:
+    if rule.hook == "ingress":
         return f"{match.arriving}: all dropped"
     if rule.hook == "input":
         who = match.source or "everybody else"
-        return f"{who} to {match.destination}:{','.join(match.ports)}: {rule.action}"
+        where = match.destination or "this host"
+        how = " over IPv6" if match.version == 6 else ""
+        return f"{who} to {where}:{','.join(match.ports)}{how}: {rule.action}"
     return ""

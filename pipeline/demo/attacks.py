@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from diversion.namespaces import NamespaceError
+from diversion.proxy.addresses import show_ends
 from pipeline.demo.network import OUTSIDE, SERVICES, Ends, Network
-from pipeline.demo.programs import SITE, bracketed
+from pipeline.demo.programs import SITE
 
 TRAVERSAL, JNDI, SSH_TOOL, VRFY, SNI, LOGINS = range(1000001, 1000007)
 """Signatures, in the rules' order."""
@@ -63,7 +64,7 @@ def _curl(
     scheme = "https" if service == "https" else "http"
     argv = ["curl", "--silent", "--show-error", "--insecure", "--path-as-is", "--globoff"]
     argv += ["--max-time", "15", "--interface", OUTSIDE[who], "--local-port", str(port)]
-    argv += ["--connect-to", f"{SITE}:{target[1]}:{bracketed(target)}", *options]
+    argv += ["--connect-to", f"{SITE}:{target[1]}:{show_ends(target)}", *options]
     argv += ["--output", "/dev/null", f"{scheme}://{SITE}:{target[1]}{path}"]
     return Step(what, who, port, target, tuple(argv), expected)
 
@@ -108,7 +109,7 @@ def _smtp(what: str, who: str, port: int, expected: int | str, *options: str) ->
     target = _DECOYS["smtp"]
     argv = ["curl", "--silent", "--show-error", "--max-time", "15", "--output", "/dev/null"]
     argv += ["--interface", OUTSIDE[who], "--local-port", str(port), *options]
-    argv += [f"smtp://{bracketed(target)}/scanner.example"]
+    argv += [f"smtp://{show_ends(target)}/scanner.example"]
     text = b"From: ceo@scanner.example\r\nSubject: Invoice\r\n\r\nPlease pay today.\r\n"
     return Step(what, who, port, target, tuple(argv), expected, stdin=text)
 

@@ -33,7 +33,7 @@ from pipeline.demo.attacks import STEPS, play
 from pipeline.demo.counters import Counters, Voice
 from pipeline.demo.offline import FIXTURES
 from pipeline.demo.verdict import Verdict, judge
-from pipeline.errors import RunError
+from pipeline.errors import PeeltapError, RunError
 from pipeline.replay import interrupts
 from suricata import process
 from suricata.settings import SuricataSettings
@@ -125,7 +125,7 @@ class _Show:
                 return self._give()
         except KeyboardInterrupt:
             return 130
-        except (NamespaceError, OSError, subprocess.SubprocessError) as error:
+        except (NamespaceError, PeeltapError, OSError, subprocess.SubprocessError) as error:
             sys.stderr.write(f"peeltap: the demo failed: {error}\n")
             return 1
         finally:
@@ -158,6 +158,8 @@ class _Show:
                     console.print(line, style="dim", highlight=False, markup=False, soft_wrap=True)
             if self.request.hold:
                 self._hold(console)
+                self._end()
+        machines.take_back(self.network)
         return 0 if verdict.right else 1
 
     def _begin(self, shown: screen.Screen) -> Counters:
@@ -175,17 +177,16 @@ class _Show:
         programs.proxies(network)
         shown.stage("starting Peeltap and two Suricatas")
         events = directory / "events.json"
-        tap, self.real_tap = programs.tap(network)
-        config = programs.configuration(network, settings, tap, events)
+        config = programs.configuration(network, settings, events)
         peeltap = programs.peeltap(network, config)
         self.started.append((peeltap, signal.SIGTERM))
         alone, eve = programs.suricata_alone(network, settings)
         self.started.append((alone, signal.SIGTERM))
         programs.wait_ready(peeltap)
-        for interface in (machines.BRIDGE, programs.TAP) if self.pcap else ():
+        for interface in (machines.BRIDGE, machines.TAP) if self.pcap else ():
             recording = programs.capture(network.host, interface, directory / f"{interface}.pcapng")
             self.started.append((recording, signal.SIGINT))
-        wires = (machines.BRIDGE, programs.TAP)
+        wires = (machines.BRIDGE, machines.TAP)
         return Counters(network.host, wires, Voice(eve), Voice(events))
 
     def _settle(self, counters: Counters) -> None:
@@ -218,7 +219,8 @@ class _Show:
         told = {
             "demo": "live",
             "suricata": self.version,
-            "tap": "tap" if self.real_tap else "veth",
+            "tap": "tap" if self.network.real_tap else "veth",
+            "setup_steps": self.network.steps,
             **verdict.as_dict(),
             "packets": counters.packets,
             "headers_taken_out": counters.stripped,
@@ -226,9 +228,12 @@ class _Show:
         sys.stdout.write(orjson.dumps(told, option=orjson.OPT_INDENT_2).decode() + "\n")
 
     def _remarks(self) -> list[str]:
-        lines = []
-        if not self.real_tap:
-            lines.append(f" {programs.TAP} is a veth here: this user may not open /dev/net/tun.")
+        lines = [
+            f" The network was set up from {machines.TOPOLOGY},",
+            f" in {self.network.steps} steps, by what peeltap setup does on a host.",
+        ]
+        if not self.network.real_tap:
+            lines.append(f" {machines.TAP} is a veth here: this user may not open /dev/net/tun.")
         if self.pcap is not None and not self.request.hold:
             lines.append(f" Recordings of both interfaces are in {self.pcap}")
         if self.request.directory is not None:
@@ -244,10 +249,14 @@ class _Show:
             "",
             " Everything stays up until Ctrl-C. From another terminal:",
             f"   {sudo}{enter}",
-            f"     the host, with br1, {programs.TAP}, gateway1 and Peeltap; there:",
+            f"     the host, with br1, {machines.TAP}, gateway1 and Peeltap; there:",
             "     peeltap status              what Peeltap says of itself",
+            "     peeltap topology            a picture of all of it",
             "     ip netns exec NAME bash     one of the other machines:",
             f"                                 {names}",
+            "     and whether the network is as it was declared:",
+            f"     peeltap setup status -t {self.world.directory}/{machines.APPLIED} "
+            f"--state {machines.journals(self.world)}",
             f" Configurations, logs and events: {self.world.directory}",
             "",
         )

@@ -1,5 +1,8 @@
 """The demo's machines: each a network namespace, but for the host, which is the world's own.
 
+The setup stage makes them all, with what joins them, the firewalls, and the tap, from a topology
+file: fixtures/topologies/demo.yaml. What is named here is what the play has to know of it.
+
     scanner  203.0.113.7      ┐
     guesser  198.51.100.23    ├─ internet ─┬──────── host: gateway1 ─ br1 ─┬─ vm1: gateway2, nginx
     robot    2001:db8:bad::7  │            │          │                    └─ vm2: gateway2, sshd,
@@ -12,14 +15,26 @@ address of those that are for documentation (RFC 5737, RFC 3849).
 
 from __future__ import annotations
 
+import os
+import shutil
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from diversion.namespaces import Space, World
+from pipeline import setup, topology_file
+from pipeline.demo.offline import FIXTURES
+from pipeline.topology_file import TopologyFile
 
 Ends = tuple[str, int]
 """An address and a port."""
 
+TOPOLOGY: Final = FIXTURES / "topologies" / "demo.yaml"
+
+APPLIED: Final = "topology.yaml"
+"""What of it was applied, in the world's directory."""
+
+TAP: Final = "vtap0"
 BRIDGE: Final = "br1"
 GATEWAY1: Final = "172.16.23.1"
 """The host's address on br1: whom Suricata blames for everything."""
@@ -68,70 +83,62 @@ SERVICES: Final = (
 
 @dataclass(frozen=True)
 class Network:
-    """The machines, by name."""
+    """The machines, by name, and the file that they were made from."""
 
     world: World
     spaces: dict[str, Space]
+    topology: TopologyFile | None = None
+    steps: int = 0
+    """How many the setup stage has taken."""
 
     @property
     def host(self) -> Space:
         """Where br1, gateway1, Peeltap and both Suricatas are."""
         return self.world.host
 
-
-def _wide(address: str) -> str:
-    """The address in the network that its machine is on: the last octet or group is the host's."""
-    return f"{address}/64" if ":" in address else f"{address}/24"
-
-
-def _router(address: str) -> str:
-    """The first address of that network, which is the internet's."""
-    separator = ":" if ":" in address else "."
-    return address.rpartition(separator)[0] + separator + "1"
-
-
-def _single(address: str) -> str:
-    return f"{address}/128" if ":" in address else f"{address}/32"
+    @property
+    def real_tap(self) -> bool:
+        """Whether vtap0 is a tap; a pair's end where this user may make none."""
+        tap = self.topology.settings.tap if self.topology is not None else None
+        return tap is not None and tap.kind == "tap"
 
 
 def build(world: World) -> Network:
-    """Make the machines and join them; nothing runs on them yet. Raises NetlinkError, OSError."""
-    names = (*OUTSIDE, "internet", "agent", *VMS)
-    spaces = {"host": world.host, **{name: world.space(name) for name in names}}
-    internet, agent, host = spaces["internet"], spaces["agent"], spaces["host"]
-    internet.sysctl("ipv4.ip_forward", 1)
-    internet.sysctl("ipv6.conf.all.forwarding", 1)
-    for name, address in OUTSIDE.items():
-        everything = "::/0" if ":" in address else "0.0.0.0/0"
-        world.connect(
-            (spaces[name], "eth0", [_wide(address)]),
-            (internet, name, [_wide(_router(address))]),
-        )
-        world.route(spaces[name], everything, _router(address))
-    # RFC 6598's range and unique local addresses: between routers, nobody's own.
-    for space, inside, four, six in (
-        (host, "wan0", "100.64.1", "fd00:64:1::"),
-        (agent, "wan0", "100.64.2", "fd00:64:2::"),
-    ):
-        world.connect(
-            (space, inside, [f"{four}.2/24", f"{six}2/64"]),
-            (internet, space.name, [f"{four}.1/24", f"{six}1/64"]),
-        )
-        world.route(space, "0.0.0.0/0", f"{four}.1")
-        world.route(space, "::/0", f"{six}1")
-    world.connect(
-        (agent, "up0", [f"{AGENT}/24"]),
-        (host, "agent0", [f"{GATEWAY1_FOR_AGENT}/24"]),
-    )
-    world.bridge(BRIDGE, [f"{GATEWAY1}/24"])
-    for vm, address in VMS.items():
-        world.attach(spaces[vm], "eth0", BRIDGE, [f"{address}/24"])
-        world.address(spaces[vm], "lo", map(_single, DECOYS[vm]))
-    for vm, space, four, six in (
-        ("vm1", host, "100.64.1.2", "fd00:64:1::2"),
-        ("vm2", agent, "100.64.2.2", "fd00:64:2::2"),
-    ):
-        world.address(space, "lo", map(_single, DECOYS[vm]))
-        for decoy in DECOYS[vm]:
-            world.route(internet, _single(decoy), six if ":" in decoy else four)
-    return Network(world, spaces)
+    """Make the machines and join them; nothing runs on them yet.
+
+    The topology file, as it was applied, and the setup stage's journal are in the world's
+    directory. Raises ConfigError, RunError.
+    """
+    file = _topology(world.directory / APPLIED)
+    made = setup.up(file, journals(world))
+    spaces = {name: world.named(name) for name in file.settings.machines}
+    return Network(world, {"host": world.host, **spaces}, file, len(made.steps))
+
+
+def take_back(network: Network) -> None:
+    """Unmake them; what runs in them goes on until it ends. Raises RunError."""
+    if network.topology is not None:
+        setup.down(network.topology, journals(network.world))
+        shutil.rmtree(journals(network.world))
+
+
+def journals(world: World) -> Path:
+    """Where the setup stage has its journal."""
+    return world.directory / "setup"
+
+
+def _topology(path: Path) -> TopologyFile:
+    """The file as it fits this machine, written to `path`."""
+    text = TOPOLOGY.read_text()
+    if not _makes_taps():
+        text = text.replace("kind: tap", "kind: veth")
+    path.write_text(text)
+    return topology_file.load(path)
+
+
+def _makes_taps() -> bool:
+    try:
+        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

@@ -1,32 +1,37 @@
 """The real programs of the demo, each with its configuration and the sign that it is up.
 
-Decoys and proxies run plain, as nobody: an ordinary user's world knows no second user id that they
-could change to. Their files lie in the world's directory.
+Decoys, and proxies that take no address of somebody else's, run plain, as nobody: an ordinary
+user's world knows no second user id that they could change to. Their files lie in the world's
+directory.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import os
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 import yaml
 
 from diversion.namespaces import NamespaceError, Program, Space
+from diversion.proxy.addresses import show_ends
+from pipeline.demo import configs
 from pipeline.demo import proxies as ours
+from pipeline.demo.configs import Listen
 from pipeline.demo.network import (
     BRIDGE,
     DECOYS,
     GATEWAY1,
     GATEWAY1_FOR_AGENT,
     SERVICES,
+    TAP,
     VMS,
     Ends,
     Network,
@@ -48,11 +53,11 @@ NEEDED: Final = {
     "bash": "bash",
     "nsenter": "util-linux",
     "unshare": "util-linux",
+    "nft": "nftables",
 }
 """Programs, and Debian's packages that have them. Suricata has messages of its own."""
 
 SITE: Final = "intranet.decoy.example"
-TAP: Final = "vtap0"
 CONTROL: Final = Path("/run/peeltap/control.sock")
 """The default, in the world's own /run: `peeltap status` finds it there."""
 
@@ -108,46 +113,38 @@ def hops(place: str) -> list[Hop]:
     return [_by_gateway2(service) for service in SERVICES if service.vm == place]
 
 
-def bracketed(ends: Ends) -> str:
-    """Write `192.0.2.1:80` or `[2001:db8::1]:80`."""
-    address, port = ends
-    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+HAPROXY_LOG: Final = "%ci:%cp -> %fi:%fp, onward %bi:%bp -> %si:%sp"
 
 
-def haproxy(space: Space, hops: Sequence[Hop]) -> Program:
-    """HAProxy, which speaks PROXY v2."""
-    lines = [
-        "global",
-        "  log stdout format raw local0",
-        "  maxconn 200",
-        "  nbthread 1",
-        "defaults",
-        "  mode tcp",
-        "  log global",
-        '  log-format "%ci:%cp -> %fi:%fp, onward %bi:%bp -> %si:%sp"',
-        "  timeout connect 5s",
-        "  timeout client 30s",
-        "  timeout server 30s",
+def haproxy(space: Space, hops: Sequence[Hop], *, as_peer: bool = False) -> Program:
+    """HAProxy, which speaks PROXY v2.
+
+    `as_peer`: it goes on with the address that the header names, which takes a capability.
+    """
+    source = "source 0.0.0.0 usesrc clientip" if as_peer else ""
+    listens = [
+        Listen(
+            hop.listen,
+            hop.to,
+            "accept-proxy" if hop.accepts else "",
+            "send-proxy-v2" if hop.sends else source,
+        )
+        for hop in hops
     ]
-    for number, hop in enumerate(hops):
-        lines += [
-            f"listen hop{number}",
-            f"  bind {bracketed(hop.listen)} {'accept-proxy' if hop.accepts else ''}",
-            f"  server to{number} {bracketed(hop.to)} {'send-proxy-v2' if hop.sends else ''}",
-        ]
     config = space.directory / f"haproxy-{space.name}.cfg"
-    config.write_text("\n".join(lines) + "\n")
+    config.write_text(configs.haproxy(listens, HAPROXY_LOG))
     return _serving(
         space,
         [_path("haproxy"), "-db", "-f", config],
         f"haproxy-{space.name}.log",
         (hop.listen[1] for hop in hops),
+        plain=not as_peer,
     )
 
 
 PROXIES: Final[dict[str, Callable[[Space, Sequence[Hop]], Program]]] = {
     "vm1": ours.gateway2,
-    "vm2": haproxy,
+    "vm2": partial(haproxy, as_peer=True),
     "host": ours.gateway1,
     "agent": ours.agent,
 }
@@ -193,29 +190,10 @@ def _site(directory: Path) -> None:
 def _nginx(space: Space) -> None:
     directory = space.directory
     web = [service for service in SERVICES if service.name.startswith("http")]
-    listens = [
-        f"    listen {bracketed(one.decoy)}{' ssl' if one.name == 'https' else ''};\n"
-        for one in web
-    ]
+    listens = [f"{show_ends(one.decoy)}{' ssl' if one.name == 'https' else ''}" for one in web]
     config = directory / "nginx.conf"
-    config.write_text(
-        "daemon off; worker_processes 1;\n"
-        f"pid {directory}/nginx.pid; error_log stderr info;\n"
-        "events { worker_connections 200; }\n"
-        "http {\n"
-        f"  access_log {directory}/nginx-access.log; default_type text/html;\n"
-        f"  client_body_temp_path {directory}/nginx-body; proxy_temp_path {directory}/nginx-p;\n"
-        f"  fastcgi_temp_path {directory}/nginx-f; uwsgi_temp_path {directory}/nginx-u;\n"
-        f"  scgi_temp_path {directory}/nginx-s;\n"
-        "  server {\n"
-        + "".join(listens)
-        + f"    ssl_certificate {directory}/cert.pem; ssl_certificate_key {directory}/key.pem;\n"
-        f"    root {directory}/www;\n"
-        # A static file answers no POST; 405 says so, and here it is the page that was asked for.
-        "    error_page 405 =200 $uri;\n"
-        "  }\n"
-        "}\n"
-    )
+    log = f"{directory}/nginx-access.log"
+    config.write_text(configs.nginx(directory, "nginx", listens, log=log))
     _serving(
         space,
         [_path("nginx"), "-e", "stderr", "-c", config],
@@ -228,11 +206,7 @@ def _sshd(space: Space) -> None:
     [listen] = [service.decoy for service in SERVICES if service.name == "ssh"]
     directory = space.directory
     config = directory / "sshd_config"
-    config.write_text(
-        f"ListenAddress {bracketed(listen)}\nHostKey {directory}/host_key\nPidFile none\n"
-        "UsePAM no\nPasswordAuthentication no\nKbdInteractiveAuthentication no\n"
-        "AuthorizedKeysFile none\n"
-    )
+    config.write_text(configs.sshd(directory, [listen]))
     # sshd runs itself anew for each connection and therefore wants an absolute path.
     _serving(space, [_path("sshd"), "-D", "-e", "-f", config], "sshd.log", [listen[1]])
 
@@ -264,23 +238,7 @@ def suricata_alone(network: Network, suricata: SuricataSettings) -> tuple[Progra
 # --- Peeltap -------------------------------------------------------------------------------------
 
 
-def tap(network: Network) -> tuple[dict[str, Any], bool]:
-    """The `tap:` section for this world, and whether it is a real tap.
-
-    Where this user may not open /dev/net/tun, packets are injected into one end of a veth pair.
-    """
-    try:
-        os.close(os.open("/dev/net/tun", os.O_RDWR | os.O_CLOEXEC))
-    except OSError:
-        host = network.host
-        network.world.connect((host, TAP, ()), (host, f"{TAP}-end", ()))
-        return {"interface": TAP}, False
-    return {"name": TAP, "persistent": False}, True
-
-
-def configuration(
-    network: Network, suricata: SuricataSettings, tap: dict[str, Any], events: Path
-) -> Path:
+def configuration(network: Network, suricata: SuricataSettings, events: Path) -> Path:
     """Write Peeltap's own file, as an operator would."""
     directory = network.world.directory
     CONTROL.parent.mkdir(exist_ok=True)
@@ -289,7 +247,8 @@ def configuration(
             {"from": GATEWAY1, "to": address, "headers": ["proxy-v2"]} for address in VMS.values()
         ],
         "capture": {"interface": BRIDGE},
-        "tap": tap,
+        # The setup stage's tap, or the pair that it made, into one end of which goes what is clean.
+        "tap": {"name" if network.real_tap else "interface": TAP},
         "suricata": {
             "rules": [str(path) for path in suricata.rules],
             "home_net": suricata.home_net,
@@ -355,8 +314,15 @@ def _path(name: str) -> str:
     return found
 
 
-def _serving(space: Space, argv: Sequence[str | Path], log: str, ports: Iterable[int]) -> Program:
-    program = space.spawn(argv, log=log, plain=True)
+def _serving(
+    space: Space,
+    argv: Sequence[str | Path],
+    log: str,
+    ports: Iterable[int],
+    *,
+    plain: bool = True,
+) -> Program:
+    program = space.spawn(argv, log=log, plain=plain)
     space.wait_listening(program, *ports)
     return program
 

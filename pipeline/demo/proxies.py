@@ -45,15 +45,18 @@ def gateway1(space: Space, hops: Sequence[Hop]) -> Program:
         for service in SERVICES
     ]
     _write(space.directory / "rules.yaml", {"decoys": decoys, "rules": rules})
+    # All that an agent brings comes over one connection to one listener.
+    [for_agents, *_] = [hop.listen for hop in hops if hop.accepts]
+    own = [hop.listen for hop in hops if not hop.accepts]
     config = {
         "gateway1": {
-            "listen": [{"address": show_ends(hop.listen)} for hop in hops if hop.accepts],
+            "listen": [{"address": show_ends(for_agents)}],
             "agents": {NAME: {"from": [AGENT]}},
             "rules": "rules.yaml",
         }
     }
     path = _write(space.directory / "gateway1.yaml", config)
-    return _serving(space, "gateway", path, [hop.listen for hop in hops], plain=True)
+    return _serving(space, "gateway", path, [for_agents, *own], plain=True)
 
 
 def gateway2(space: Space, hops: Sequence[Hop]) -> Program:

@@ -35,12 +35,23 @@ _PORT: Final = 6379
 # How many commands are on their way at once.
 _PIECE: Final = 1000
 
-# KEYS: stream, mark. ARGV: seconds, id, event, maxlen or "".
+# Of those that go in one script, which holds up everybody else's commands.
+_SCRIPT_EVENTS: Final = 50
+
+# KEYS: stream, then each event's mark. ARGV: seconds, maxlen or "", then each event's id and text.
+# The mark comes last: an event that could not be added is not taken for one that was.
 _ONCE: Final = """
-if not redis.call('SET', KEYS[2], '1', 'NX', 'EX', ARGV[1]) then return 0 end
-if ARGV[4] == '' then redis.call('XADD', KEYS[1], '*', 'id', ARGV[2], 'event', ARGV[3])
-else redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[4], '*', 'id', ARGV[2], 'event', ARGV[3]) end
-return 1
+local added = 0
+for at = 2, #KEYS do
+  if redis.call('EXISTS', KEYS[at]) == 0 then
+    local id, event = ARGV[2 * at - 1], ARGV[2 * at]
+    if ARGV[2] == '' then redis.call('XADD', KEYS[1], '*', 'id', id, 'event', event)
+    else redis.call('XADD', KEYS[1], 'MAXLEN', '~', ARGV[2], '*', 'id', id, 'event', event) end
+    redis.call('SET', KEYS[at], '1', 'EX', ARGV[1])
+    added = added + 1
+  end
+end
+return added
 """
 
 
@@ -71,34 +82,42 @@ class RedisClient:
 
     def _send(self, batch: Sequence[Outgoing], part: Sequence[int]) -> Outcome:
         settings = self._settings
+        step = _SCRIPT_EVENTS if settings.once_seconds else 1
+        pieces = [part[at : at + step] for at in range(0, len(part), step)]
         try:
             pipe = self._connected().pipeline(transaction=False)
-            for at in part:
-                self._add(pipe, batch[at])
+            for piece in pieces:
+                self._add(pipe, [batch[at] for at in piece])
             answers = pipe.execute(raise_on_error=False)
-            again = [at for at, answer in zip(part, answers, strict=True) if _is_error(answer)]
-            if not again and settings.replicas:
+            failed = [one for one in answers if isinstance(one, Exception)]
+            if not failed and settings.replicas:
                 self._replicated()
         except Exception as error:  # the library takes garbage for answers, and falls over it
             raise self._broken(error) from None
-        if settings.once_seconds:
-            self._duplicates += sum(answer == 0 for answer in answers)
-        if not again:
+        again: list[int] = []
+        for piece, answer in zip(pieces, answers, strict=True):
+            if isinstance(answer, Exception):
+                again += piece
+            elif settings.once_seconds:
+                self._duplicates += len(piece) - int(answer)
+        if not failed:
             return Outcome()
-        first = next(answer for answer in answers if _is_error(answer))
-        if isinstance(first, AuthenticationError | NoPermissionError):
+        if isinstance(failed[0], AuthenticationError | NoPermissionError):
             self._stale = True
-        return Outcome(again=again, sentence=str(self._trouble(first)))
+        return Outcome(again=again, sentence=str(self._trouble(failed[0])))
 
-    def _add(self, pipe: Any, one: Outgoing) -> None:
+    def _add(self, pipe: Any, events: Sequence[Outgoing]) -> None:
         settings = self._settings
         if settings.once_seconds:
+            keys = [settings.stream, *(self._mark + one.id for one in events)]
             limit = "" if settings.maxlen is None else settings.maxlen
-            keys = (settings.stream, self._mark + one.id)
-            rest = (settings.once_seconds, one.id, one.line, limit)
+            rest = [part for one in events for part in (one.id, one.line)]
             # As the pipelines of both, of one server and of a cluster, take it.
-            pipe.execute_command("EVAL", _ONCE, 2, *keys, *rest)
+            pipe.execute_command(
+                "EVAL", _ONCE, len(keys), *keys, settings.once_seconds, limit, *rest
+            )
         else:
+            [one] = events
             fields: dict[Any, Any] = {"id": one.id, "event": one.line}
             pipe.xadd(settings.stream, fields, maxlen=settings.maxlen, approximate=True)
 
@@ -193,14 +212,14 @@ class RedisClient:
         """See Client."""
         self._aborted = True
         client = self._redis
-        pools = []
-        if isinstance(client, redis.Redis):
-            pools = [client.connection_pool]
-        elif client is not None:
-            pools = [node.redis_connection.connection_pool for node in client.get_nodes()]
-        for pool in pools:
-            with contextlib.suppress(RedisError, OSError, AttributeError):
-                pool.disconnect(inuse_connections=True)
+        with contextlib.suppress(RedisError, OSError, AttributeError):
+            if client is None or isinstance(client, redis.Redis):
+                clients = [client]
+            else:
+                clients = [node.redis_connection for node in client.get_nodes()]
+            for one in clients:
+                if one is not None:
+                    one.connection_pool.disconnect(inuse_connections=True)
 
     def reopen(self) -> None:
         """See Client."""
@@ -221,7 +240,3 @@ class RedisClient:
         if client is not None:
             with contextlib.suppress(RedisError, OSError):
                 client.close()
-
-
-def _is_error(answer: object) -> bool:
-    return isinstance(answer, Exception)

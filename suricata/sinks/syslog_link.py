@@ -292,9 +292,11 @@ class Link:
     def _trouble(self, error: OSError | Ended) -> Unavailable:
         if self._aborted.is_set():
             words = "stopped amid a batch; it comes again"
-        elif isinstance(error, TimeoutError):
+        elif isinstance(error, TimeoutError) and error.errno is None:
             seconds = self._settings.timeout_seconds
             words = f"not all taken within {seconds:g} s; see whether it is overloaded"
+            if self._sock is None:
+                words = "it does not answer; see whether it runs, and the address"
         elif isinstance(error, socket.gaierror):
             words = "its name is not known; see the address, or the resolver"
         elif isinstance(error, ssl.SSLError):

@@ -13,7 +13,7 @@ def test_segments_and_virtual_addresses_have_names() -> None:
     settings = topology_file.load(TOPOLOGIES / "whole-host.yaml").settings
     named = {one.name: one.addresses for one in segments(settings)}
     for segment in settings.segments:
-        assert segment.network in named[segment.name]
+        assert set(segment.network) <= set(named[segment.name])
     for virtual in settings.virtual:
         assert named[virtual.on]
 

@@ -11,11 +11,32 @@ import pytest
 from fixtures.netns import LabError
 from pipeline import setup, topology_file
 from pipeline.errors import RunError
+from tests.pipeline.refused import REFUSED
 from tests.support.plumbing import ROOT, Host, plumbed
 
 ONE = "name: one\nbridges:\n  br1: {addresses: [172.16.23.1/24]}\n"
 TWO = "name: two\nbridges:\n  br1: {addresses: [172.16.23.1/24]}\ntap: {}\n"
 MANAGED = "name: m\nbridges:\n  br0: {ports: [eth0], addresses: [192.0.2.5/24]}\n"
+
+
+REFUSALS = """
+import json
+from pathlib import Path
+from pipeline import setup, topology_file
+from pipeline.errors import ConfigError
+from tests.support import network_state
+
+Path("/run/here").touch()
+before = network_state.state()
+told = []
+for text in {texts}:
+    try:
+        setup.up(topology_file.parse(text, "t.yaml"), Path("/run/state"))
+        told.append("was taken")
+    except ConfigError as error:
+        told.append(str(error))
+print(json.dumps([told, network_state.differences(before, network_state.state())]))
+"""
 
 
 def cli(host: Host, path: Path, *words: str, ok: tuple[int, ...] = (0,)) -> str:
@@ -125,6 +146,21 @@ class TestOnAHost:
         assert "bridges.br1.addresses[0]: 172.16.23.1 is in use on eth0" in text
         assert "one.yaml:4: bridges.br3.ports[0]: there is no interface eth7" in text
         assert b"br1" not in host.host.run(["ip", "link"])
+
+
+@pytest.mark.netns
+@pytest.mark.tool("nft")
+def test_what_is_refused_is_told_with_place_and_remedy_and_nothing_is_touched(host: Host) -> None:
+    host.host.run(["ip", "address", "add", "192.0.2.5/24", "dev", "eth0"])
+    texts = [text for text, _ in REFUSED]
+    told, trace = json.loads(host.python(REFUSALS.format(texts=texts)))
+    wrong = [
+        (said, message)
+        for said, (_, message) in zip(told, REFUSED, strict=True)
+        if not said.startswith(message)
+    ]
+    assert wrong == []
+    assert trace == []
 
 
 def test_a_host_without_a_firewall_is_told_what_to_install(

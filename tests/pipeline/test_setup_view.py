@@ -6,6 +6,7 @@ import io
 
 import pytest
 
+from diversion.setup.frr import Session
 from pipeline.setup import Outcome
 from pipeline.setup_view import write
 
@@ -41,3 +42,15 @@ def test_what_stands_in_the_way_of_status_is_told() -> None:
     shown = io.StringIO()
     write("status", Outcome("h", "drift", left=["t.yaml:3: no interface eth0"]), shown)
     assert shown.getvalue().startswith("t.yaml:3: no interface eth0\n")
+
+
+def test_sessions_are_told_with_what_helps() -> None:
+    shown = io.StringIO()
+    sessions = [Session("192.0.2.2", "Established", 61, 2), Session("192.0.2.3", "Active")]
+    write("status", Outcome("h", "partial", sessions=sessions), shown)
+    assert shown.getvalue() == (
+        "BGP with 192.0.2.2: stands for 61 s, 2 routes\n"
+        "BGP with 192.0.2.3: Active; see that it is up, has this host as its neighbour, and that "
+        "TCP port 179 gets through\n"
+        "h: the host is as the file says; not all of its sessions stand\n"
+    )

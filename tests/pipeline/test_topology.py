@@ -87,5 +87,5 @@ def test_every_key_of_a_topology_file_is_in_the_documentation() -> None:
         told = rows[name]
         inner = re.findall(r"(\w+Settings)", str(field.annotation))
         for model in inner:
-            for key in getattr(topology_settings, model).model_fields:
-                assert f"`{key}`" in told, (name, key)
+            for key, one in getattr(topology_settings, model).model_fields.items():
+                assert f"`{one.alias or key}`" in told, (name, key)

@@ -34,6 +34,8 @@ from typing import Any
 
 import trustme
 
+from .programs import free_port
+
 SLOW_SECONDS = 0.2
 
 
@@ -48,7 +50,7 @@ class Siem:
         self._papers = papers
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
-        self.port = 0
+        self.port = free_port()
         self.lock = threading.Lock()
 
     def __enter__(self) -> Siem:
@@ -66,7 +68,6 @@ class Siem:
     def start(self) -> None:
         """Listen."""
         self._server = _Server(("127.0.0.1", self.port), self._papers, self)
-        self.port = self._server.server_address[1]
         # Its own poll is half a second, which each stop would wait for.
         self._thread = threading.Thread(
             target=self._server.serve_forever, kwargs={"poll_interval": 0.02}

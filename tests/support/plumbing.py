@@ -7,6 +7,7 @@ attacker eth0 ── eth0 host vm0 ── eth0 vm0
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -30,7 +31,9 @@ class Host:
     attacker: Namespace
     vms: list[Namespace]
 
-    def setup(self, command: str, topology: Path, where: Namespace | None = None) -> dict[str, Any]:
+    def setup(
+        self, command: str, topology: Path, where: Namespace | None = None, *rest: int
+    ) -> dict[str, Any]:
         """Run a command of `tests.support.setup_inside`, on the host or elsewhere; its answer."""
         argv = [
             "env",
@@ -41,6 +44,7 @@ class Host:
             command,
             str(topology),
             str(self.lab.directory / topology.stem),
+            *map(str, rest),
         ]
         told: dict[str, Any] = json.loads((where or self.host).run(argv, timeout=200))
         return told
@@ -77,11 +81,30 @@ class Host:
         return client.run(argv, ok=(0, 1)).decode().strip()
 
 
+class Enclosed(Namespace):
+    """A namespace in which all that is run, and all that it leaves running, ends with it."""
+
+    def command(self, argv: Sequence[str | Path], *, contained: bool) -> list[str]:
+        """As of every namespace, and always contained."""
+        del contained
+        return super().command(argv, contained=True)
+
+
+def enclosed(namespace: Namespace) -> Namespace:
+    """Let daemons be started by what is run in a namespace, and be seen in its /proc."""
+    closed = Enclosed(namespace.name, namespace.holder, namespace.directory, namespace.programs)
+    closed.run(["mount", "-t", "proc", "proc", "/proc"])
+    closed.run(["mount", "-t", "tmpfs", "tmpfs", "/var/tmp"])
+    return closed
+
+
 @contextmanager
 def plumbed(vms: int = 1) -> Iterator[Host]:
     """A host with nothing on it, joined to an attacker and to VMs."""
     with Lab() as lab:
         host, attacker = lab.namespace("host"), lab.namespace("attacker")
+        # The machine's own directories of logs are not for tests.
+        host.run(["mount", "-t", "tmpfs", "tmpfs", "/var/log"])
         lab.connect((host, "eth0", ()), (attacker, "eth0", [f"{ATTACKER}/24"]))
         machines = []
         for at in range(vms):
@@ -93,7 +116,8 @@ def plumbed(vms: int = 1) -> Iterator[Host]:
 
 def with_backend(topology: Path, backend: str) -> str:
     """The text of an example, with the firewall's back end named."""
-    return f"firewall: {backend}\n{topology.read_text()}"
+    text = re.sub(r"^firewall: .*\n", "", topology.read_text(), flags=re.MULTILINE)
+    return f"firewall: {backend}\n{text}"
 
 
 def flat(steps: Sequence[Sequence[str]]) -> list[str]:

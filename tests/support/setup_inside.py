@@ -2,8 +2,12 @@
 
     python -m tests.support.setup_inside up FILE STATE        stores what was before, brings it up
     python -m tests.support.setup_inside down FILE STATE      up again, status, down, and compares
-    python -m tests.support.setup_inside failures FILE STATE  fails at each step in turn
-    python -m tests.support.setup_inside kills FILE STATE     is killed at each step in turn
+    python -m tests.support.setup_inside status FILE STATE    what status says
+    python -m tests.support.setup_inside again FILE STATE     up once more
+    python -m tests.support.setup_inside trouble FILE STATE N M  fails at every Nth step in turn,
+                                                                 is killed at every Mth
+    python -m tests.support.setup_inside failures FILE STATE     at each of them
+    python -m tests.support.setup_inside kills FILE STATE
 
 Prints one JSON object.
 """
@@ -13,16 +17,19 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from diversion.setup import SetupError
-from diversion.setup.machine import Machine
-from diversion.setup.steps import Step
+from diversion.setup import SetupError, apply, journal
+from diversion.setup.apply import StepError
+from diversion.setup.machine import NAMED, Machine
+from diversion.setup.observed import Observed, look
+from diversion.setup.steps import Set, Step
+from diversion.setup.things import LinkSetting
 from pipeline import setup, topology_file
-from pipeline.errors import RunError
 from pipeline.topology_file import TopologyFile
 from tests.support import network_state
 
@@ -37,6 +44,14 @@ def up(file: TopologyFile, directory: Path) -> dict[str, Any]:
         "done": outcome.steps,
         "state": setup.status(file, directory).state,
     }
+
+
+def again(file: TopologyFile, directory: Path) -> dict[str, Any]:
+    return setup.up(file, directory).as_dict()
+
+
+def status(file: TopologyFile, directory: Path) -> dict[str, Any]:
+    return setup.status(file, directory).as_dict()
 
 
 def down(file: TopologyFile, directory: Path) -> dict[str, Any]:
@@ -58,46 +73,127 @@ class _InjectedError(SetupError):
     """A failure that the kernel did not think of."""
 
 
-def failures(file: TopologyFile, directory: Path) -> dict[str, Any]:
-    """Fail at each step, alternately before and after it was done."""
-    steps = len(setup.examine(file, directory).steps)
-    before = network_state.state()
-    real = Machine.apply
-    traces = []
-    for at in range(steps):
-        Machine.apply = _interrupted(real, at, at % 2 == 0, _fail)  # type: ignore[method-assign]
+class _Runs:
+    """One plan, carried out again and again and each time brought to nothing.
+
+    After each run a short look has to show what it showed before: everything that netlink lists,
+    namespaces, firewalls, sets, and the settings that the plan changes. All of it is compared at
+    the end.
+    """
+
+    def __init__(self, file: TopologyFile, directory: Path) -> None:
+        self.name = file.settings.name
+        self.directory = directory
+        self.plan = setup.planned(file, directory)
+        self.before = network_state.state()
+        self.settings = [
+            action.step.setting
+            for action in self.plan.actions
+            if isinstance(action.step, Set) and not isinstance(action.step.setting, LinkSetting)
+        ]
+        self.rules = {action.step.key[0] for action in self.plan.actions} & {"firewall"}
+        self.glance = self._look()
+        self.traces: list[str] = []
+
+    @property
+    def steps(self) -> int:
+        return len(self.plan.actions)
+
+    def up(self) -> None:
+        with Machine(self.name) as machine:
+            apply.up(machine, self.plan, journal.load(self.directory, self.name))
+
+    def down(self) -> None:
+        with Machine(self.name) as machine:
+            self.traces += apply.down(machine, journal.load(self.directory, self.name))
+
+    def failures(self, steps: Iterable[int]) -> None:
+        for turn, at in enumerate(steps):
+            self.fail(at, late=turn % 2 == 0)
+            self.compare(f"failed at step {at}")
+
+    def kills(self, steps: Iterable[int]) -> None:
+        for turn, at in enumerate(steps):
+            self.kill(at, late=turn % 2 == 1)
+            self.compare(f"killed at step {at}")
+
+    def fail(self, at: int, late: bool) -> None:
+        real = Machine.apply
+        Machine.apply = _interrupted(real, at, late, _fail)  # type: ignore[method-assign]
         try:
-            setup.up(file, directory)
-            traces.append(f"step {at} did not fail")
-        except RunError:
-            pass
+            self.up()
+            self.traces.append(f"step {at} did not fail")
+        except StepError as error:
+            self.traces += error.left
         finally:
             Machine.apply = real  # type: ignore[method-assign]
-        traces += _trace(before, f"failed at step {at}")
-    return {"steps": steps, "trace": traces}
 
-
-def kills(file: TopologyFile, directory: Path) -> dict[str, Any]:
-    """Be killed at each step, alternately before and after it was done; then take it all back."""
-    steps = len(setup.examine(file, directory).steps)
-    before = network_state.state()
-    traces = []
-    for at in range(steps):
+    def kill(self, at: int, late: bool) -> None:
         child = os.fork()
         if child == 0:
-            Machine.apply = _interrupted(Machine.apply, at, at % 2 == 1, _die)  # type: ignore[method-assign]
-            setup.up(file, directory)
+            Machine.apply = _interrupted(Machine.apply, at, late, _die)  # type: ignore[method-assign]
+            self.up()
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if os.waitstatus_to_exitcode(status) != -signal.SIGKILL:
-            traces.append(f"step {at} did not die")
-        setup.down(file, directory)
-        traces += _trace(before, f"killed at step {at}")
-    return {"steps": steps, "trace": traces}
+            self.traces.append(f"step {at} did not die")
+        self.down()
+
+    def compare(self, where: str) -> None:
+        seen = self._look()
+        for key, one in seen.items():
+            if one != self.glance[key]:
+                self.traces.append(f"{where}: {key}: {self.glance[key]} became {one}")
+
+    def told(self) -> dict[str, Any]:
+        rest = network_state.differences(self.before, network_state.state())
+        return {"steps": self.steps, "trace": self.traces + rest}
+
+    def _look(self) -> dict[str, str]:
+        found = Observed()
+        with Machine(self.name) as machine:
+            look(machine, "", found)
+            values = {repr(one): str(machine.read(one)) for one in self.settings}
+        links = {str(key): repr(one) for key, one in found.things.items()}
+        seen = {"things": str(sorted(links.values())), "marks": str(sorted(found.marks.items()))}
+        attributes = (repr(one) for one in found.settings.items() if one[0][2] != "lo")
+        seen["links"] = str(sorted(attributes))
+        seen["namespaces"] = str(sorted(path.name for path in NAMED.glob("*")))
+        for argv in (("nft", "list", "ruleset"), ("ipset", "list", "-n")) if self.rules else ():
+            done = subprocess.run(argv, capture_output=True, text=True)
+            seen[argv[0]] = done.stdout + done.stderr
+        return seen | values
 
 
-def _trace(before: dict[str, str], where: str) -> list[str]:
-    return [f"{where}: {one}" for one in network_state.differences(before, network_state.state())]
+def trouble(
+    file: TopologyFile, directory: Path, fail_every: int, kill_every: int
+) -> dict[str, Any]:
+    """Fail at every so manieth step, alternately before and after it was done; be killed so, too.
+
+    After a kill `down` takes back what the journal has.
+    """
+    runs = _Runs(file, directory)
+    runs.failures(range(0, runs.steps, fail_every))
+    runs.kills(range(0, runs.steps, kill_every))
+    return runs.told()
+
+
+def failures(
+    file: TopologyFile, directory: Path, chosen: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Fail at each step, or at those chosen."""
+    runs = _Runs(file, directory)
+    runs.failures(range(runs.steps) if chosen is None else chosen)
+    return runs.told()
+
+
+def kills(
+    file: TopologyFile, directory: Path, chosen: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Be killed at each step, or at those chosen; then take it all back."""
+    runs = _Runs(file, directory)
+    runs.kills(range(runs.steps) if chosen is None else chosen)
+    return runs.told()
 
 
 def _fail() -> None:
@@ -128,9 +224,18 @@ def _interrupted(
 
 def main() -> None:
     """Run the command."""
-    name, path, directory = sys.argv[1:]
-    work = {"up": up, "down": down, "failures": failures, "kills": kills}[name]
-    sys.stdout.write(json.dumps(work(topology_file.load(path), Path(directory))))
+    name, path, directory, *rest = sys.argv[1:]
+    work: dict[str, Callable[..., dict[str, Any]]] = {
+        "up": up,
+        "again": again,
+        "status": status,
+        "down": down,
+        "trouble": trouble,
+        "failures": failures,
+        "kills": kills,
+    }
+    told = work[name](topology_file.load(path), Path(directory), *map(int, rest))
+    sys.stdout.write(json.dumps(told))
 
 
 if __name__ == "__main__":

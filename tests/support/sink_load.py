@@ -15,20 +15,24 @@ def outgoing(number: int, **more: object) -> Outgoing:
     """The event `number`: an alert as Peeltap corrects them, of one of 250 attackers."""
     ident = f"0123456789abcdef.{number}"
     event = {
-        "timestamp": f"2026-01-01T00:{number // 60000 % 60:02}:{number // 1000 % 60:02}"
-        f".{number % 1000:03}000+0000",
-        "flow_id": 1000 + number,
-        "event_type": "alert",
+        **_ALERT,
+        "flow_id": number,
         "src_ip": f"203.0.113.{number % 250 + 1}",
-        "src_port": 40000 + number % 20000,
-        "dest_ip": "192.168.110.2",
-        "dest_port": 80,
-        "proto": "TCP",
-        "alert": {"signature_id": 1000001, "signature": "HTTP path traversal", "severity": 1},
-        "peeltap": {"verdict": "stripped", "confidence": "exact", "id": ident},
         **more,
+        "peeltap": {"confidence": "exact", "id": ident},
     }
     return Outgoing(ident, orjson.dumps(event), event)
+
+
+_ALERT = {
+    "timestamp": "2026-01-01T00:00:00.000000+0000",
+    "flow_id": 0,
+    "event_type": "alert",
+    "src_ip": "",
+    "src_port": 40000,
+    "dest_ip": "192.168.110.2",
+    "alert": {"signature_id": 1000001, "severity": 1},
+}
 
 
 def many(count: int) -> list[Outgoing]:
@@ -51,7 +55,7 @@ def drive(
     *,
     size: int = 5000,
     before: Callable[[int], object] | None = None,
-    seconds: float = 120,
+    seconds: float = 240,
 ) -> Told:
     """Deliver all in batches of `size`, each until it is done; `before` is called with each one's
     number, once."""

@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-import ctypes
 import itertools
 import json
-import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from pytun import IFF_NO_PI, IFF_TAP, TunTapDevice
 from scapy.all import IP, TCP, Ether, Raw  # type: ignore[attr-defined]
 
-from fixtures.netns import Namespace
-
-# linux/sched.h
-CLONE_NEWNET = 0x40000000
-
-_LIBC = ctypes.CDLL(None, use_errno=True)
 _PORTS = itertools.count(40_000)
-
-
-@contextmanager
-def inside(namespace: Namespace) -> Iterator[None]:
-    """This thread, and the threads and programs that it starts, in the namespace's network."""
-    own, other = (os.open(path, os.O_RDONLY) for path in ("/proc/self/ns/net", namespace.path))
-    try:
-        _enter(other)
-        try:
-            yield
-        finally:
-            _enter(own)
-    finally:
-        os.close(own)
-        os.close(other)
-
-
-def _enter(descriptor: int) -> None:
-    if _LIBC.setns(descriptor, CLONE_NEWNET) != 0:
-        raise OSError(ctypes.get_errno(), "setns")
 
 
 def tap(name: str = "vtap0") -> TunTapDevice:

@@ -22,7 +22,7 @@ from suricata.rule_keeper import RuleKeeper
 from suricata.settings import SuricataSettings
 from suricata.supervisor import Supervisor
 
-from .tapped import alerts, attack, came, events, inside, tap, until
+from .tapped import alerts, attack, came, events, tap, until
 
 
 def rule(sid: int, keyword: str = "content") -> str:
@@ -101,7 +101,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Watched]:
     settings = SuricataSettings(
         rules=[rules], ring_mb=8, stats_interval_seconds=1, eve_max_mb=1, restart_max_seconds=0.5
     )
-    with Lab() as lab, inside(lab.namespace("host")):
+    with Lab() as lab, lab.namespace("host").entered():
         watched = Watched(settings, place / "suricata", tap())
         watched.begin()
         try:

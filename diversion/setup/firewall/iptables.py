@@ -12,14 +12,17 @@ import json
 import shutil
 import zlib
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from diversion.setup.firewall.nft import Runner
-from diversion.setup.firewall.rules import AddressSet, Hook, Match, Rule
+from diversion.setup.firewall.rules import AddressSet, Hook, Match, Rule, version
 from diversion.setup.things import Ruleset
 
 # Table and built-in chain of each hook.
 _PLACES: Final[dict[Hook, tuple[str, str]]] = {
+    "zone": ("raw", "PREROUTING"),
     "mark": ("mangle", "PREROUTING"),
     "dnat": ("nat", "PREROUTING"),
     "input": ("filter", "INPUT"),
@@ -30,17 +33,64 @@ _PLACES: Final[dict[Hook, tuple[str, str]]] = {
 TABLES: Final = ("raw", "mangle", "nat", "filter")
 
 
+@dataclass(frozen=True)
+class _Family:
+    """What belongs to an IP version: the program, and the names of nft and of ipset for it.
+
+    `mark` is in front of what is told of its tables; IPv4's have always gone without.
+    """
+
+    version: int
+    program: str
+    nft: str
+    ipset: str
+    mark: str
+
+
+# A kernel that goes without IPv6 does not have it, and its ip6tables-save fails.
+_SIX: Final = Path("/proc/net/if_inet6")
+
+_FAMILIES: Final = (
+    _Family(4, "iptables", "ip", "inet", ""),
+    _Family(6, "ip6tables", "ip6", "inet6", "6:"),
+)
+
+
+def _families(ruleset: Ruleset) -> list[_Family]:
+    """The IP versions of a ruleset: IPv6 only where something in it is."""
+    six = any(version(rule) == 6 for rule in ruleset.rules)
+    six = six or any(one.version == 6 for one in ruleset.sets)
+    return [one for one in _FAMILIES if one.version == 4 or six]
+
+
+def _known_families() -> list[_Family]:
+    """IPv4, and IPv6 where this kernel and this host's programs have it."""
+    six = _SIX.exists() and shutil.which("ip6tables-save") is not None
+    return [one for one in _FAMILIES if one.version == 4 or six]
+
+
 def make(run: Runner, ruleset: Ruleset) -> None:
     """Make sets, chains and jumps."""
     if ruleset.sets:
         run(ruleset.namespace, ["ipset", "restore"], "".join(_set_lines(ruleset)))
-    run(ruleset.namespace, ["iptables-restore", "--noflush"], "".join(_restore_lines(ruleset)))
+    for family in _families(ruleset):
+        lines = "".join(_restore_lines(ruleset, family))
+        run(ruleset.namespace, [f"{family.program}-restore", "--noflush"], lines)
 
 
 def remove(run: Runner, ruleset: Ruleset) -> None:
     """Remove them as far as they are there, and tables that were not there before and are empty."""
     namespace = ruleset.namespace
-    before = _saved(run, namespace)
+    for family in _known_families():
+        _remove_lines(run, ruleset, family)
+    for one in _sets(run, namespace, ruleset.name):
+        run(namespace, ["ipset", "destroy", one])
+    for family in _known_families():
+        _drop_tables(run, ruleset, family)
+
+
+def _remove_lines(run: Runner, ruleset: Ruleset, family: _Family) -> None:
+    before = _saved(run, ruleset.namespace, family)
     lines = []
     for table in TABLES:
         present = before.get(table, [])
@@ -53,13 +103,10 @@ def remove(run: Runner, ruleset: Ruleset) -> None:
             gone += [f"-F {chain}" for chain in chains] + [f"-X {chain}" for chain in chains]
             lines += [f"*{table}\n", *(f"{line}\n" for line in gone), "COMMIT\n"]
     if lines:
-        run(namespace, ["iptables-restore", "--noflush"], "".join(lines))
-    for one in _sets(run, namespace, ruleset.name):
-        run(namespace, ["ipset", "destroy", one])
-    _drop_tables(run, ruleset)
+        run(ruleset.namespace, [f"{family.program}-restore", "--noflush"], "".join(lines))
 
 
-def _drop_tables(run: Runner, ruleset: Ruleset) -> None:
+def _drop_tables(run: Runner, ruleset: Ruleset, family: _Family) -> None:
     """Take away the tables and built-in chains that came with us and are empty.
 
     Only iptables over nf_tables can lose them, and without nft they stay, doing nothing.
@@ -68,31 +115,37 @@ def _drop_tables(run: Runner, ruleset: Ruleset) -> None:
         return
     namespace = ruleset.namespace
     for table in TABLES:
-        chains = _chains_of(run, namespace, table)
+        chains = _chains_of(run, namespace, table, family)
+        told = family.mark + table
         fresh = [
             chain
             for chain, empty in chains.items()
-            if empty and f"{table}/{chain}" not in ruleset.tables_before
+            if empty and f"{told}/{chain}" not in ruleset.tables_before
         ]
-        if chains and len(fresh) == len(chains) and table not in ruleset.tables_before:
-            run(namespace, ["nft", "delete", "table", "ip", table])
+        if chains and len(fresh) == len(chains) and told not in ruleset.tables_before:
+            run(namespace, ["nft", "delete", "table", family.nft, table])
             continue
         for chain in fresh:
-            run(namespace, ["nft", "delete", "chain", "ip", table, chain])
+            run(namespace, ["nft", "delete", "chain", family.nft, table, chain])
 
 
 def tables(run: Runner, namespace: str) -> tuple[str, ...]:
-    """Which of iptables' tables are there, and with nft also which chains: `nat/PREROUTING`."""
-    found = list(_saved(run, namespace))
-    if shutil.which("nft") is not None:
-        for table in TABLES:
-            found += [f"{table}/{chain}" for chain in _chains_of(run, namespace, table)]
+    """Which of iptables' tables are there, and with nft also which chains: `nat/PREROUTING`.
+
+    Those of IPv6 begin with `6:`.
+    """
+    found = []
+    for family in _known_families():
+        found += [family.mark + table for table in _saved(run, namespace, family)]
+        for table in TABLES if shutil.which("nft") is not None else ():
+            chains = _chains_of(run, namespace, table, family)
+            found += [f"{family.mark}{table}/{chain}" for chain in chains]
     return tuple(sorted(found))
 
 
-def _chains_of(run: Runner, namespace: str, table: str) -> dict[str, bool]:
+def _chains_of(run: Runner, namespace: str, table: str, family: _Family) -> dict[str, bool]:
     """The chains of one of iptables' tables as nft shows them, and whether each is as if new."""
-    listed = json.loads(run(namespace, ["nft", "-j", "list", "ruleset", "ip"]))["nftables"]
+    listed = json.loads(run(namespace, ["nft", "-j", "list", "ruleset", family.nft]))["nftables"]
     chains = [one["chain"] for one in listed if one.get("chain", {}).get("table") == table]
     rules = {one["rule"]["chain"] for one in listed if one.get("rule", {}).get("table") == table}
     return {
@@ -105,11 +158,12 @@ def fingerprint(run: Runner, namespace: str, name: str) -> str | None:
     """What the kernel has of a topology's chains and sets, as a digest; None if nothing."""
     digest = hashlib.sha256()
     found = False
-    for table, lines in sorted(_saved(run, namespace).items()):
-        for line in lines:
-            if _is_jump(line, name) or line.startswith(f"-A {_prefix(name)}"):
-                found = True
-                digest.update(f"{table} {line}\n".encode())
+    for family in _known_families():
+        for table, lines in sorted(_saved(run, namespace, family).items()):
+            for line in lines:
+                if _is_jump(line, name) or line.startswith(f"-A {_prefix(name)}"):
+                    found = True
+                    digest.update(f"{family.mark}{table} {line}\n".encode())
     for one in _sets(run, namespace, name):
         found = True
         saved = run(namespace, ["ipset", "save", one])
@@ -122,17 +176,19 @@ def owned(run: Runner, namespace: str, name: str) -> bool:
     return fingerprint(run, namespace, name) is not None
 
 
-def forward_policy(run: Runner, namespace: str) -> str:
-    """ACCEPT or DROP."""
-    for line in _saved(run, namespace).get("filter", []):
+def forward_policy(run: Runner, namespace: str, version: int = 4) -> str:
+    """ACCEPT or DROP; ACCEPT where there is no such program."""
+    family = next((one for one in _known_families() if one.version == version), None)
+    for line in _saved(run, namespace, family).get("filter", []) if family else ():
         if line.startswith(":FORWARD "):
             return line.split()[1]
     return "ACCEPT"
 
 
-def set_forward_policy(run: Runner, namespace: str, policy: str) -> None:
+def set_forward_policy(run: Runner, namespace: str, policy: str, version: int = 4) -> None:
     """Set it."""
-    run(namespace, ["iptables", "-P", "FORWARD", policy])
+    [program] = [one.program for one in _FAMILIES if one.version == version]
+    run(namespace, [program, "-P", "FORWARD", policy])
 
 
 def _sets(run: Runner, namespace: str, name: str) -> list[str]:
@@ -143,11 +199,11 @@ def _sets(run: Runner, namespace: str, name: str) -> list[str]:
     return sorted(one for one in names if one.startswith(_set_prefix(name, namespace)))
 
 
-def _saved(run: Runner, namespace: str) -> dict[str, list[str]]:
+def _saved(run: Runner, namespace: str, family: _Family) -> dict[str, list[str]]:
     """The lines of iptables-save, by table, without counters' lines and comments."""
     found: dict[str, list[str]] = {}
     table = ""
-    for line in run(namespace, ["iptables-save"]).splitlines():
+    for line in run(namespace, [f"{family.program}-save"]).splitlines():
         if line.startswith("*"):
             table = line[1:]
             found[table] = []
@@ -193,23 +249,28 @@ def commands(ruleset: Ruleset) -> list[str]:
     lines = []
     for one in ruleset.sets:
         name = set_name(ruleset, one)
-        lines.append(f"ipset create {name} hash:ip,port maxelem {_room(one)}")
+        kind = "hash:ip,port" + (" family inet6" if one.version == 6 else "")
+        lines.append(f"ipset create {name} {kind} maxelem {_room(one)}")
         lines += [f"ipset add {name} {member}" for member in one.members[:3]]
         if len(one.members) > 3:
             lines.append(f"# ... and {len(one.members) - 3} more members")
-    for table, here in _by_table(ruleset):
-        lines += [f"iptables -t {table} -N {chain}" for chain in _chains(ruleset, here)]
-        lines += [f"iptables -t {table} {line}" for line in _rule_lines(ruleset, here)]
+    for family in _families(ruleset):
+        for table, here in _by_table(ruleset, family):
+            begin = f"{family.program} -t {table}"
+            lines += [f"{begin} -N {chain}" for chain in _chains(ruleset, here)]
+            lines += [f"{begin} {line}" for line in _rule_lines(ruleset, here)]
     return lines
 
 
 def removal_commands(ruleset: Ruleset) -> list[str]:
     """What a person would have typed to remove it."""
     lines = []
-    for table, here in _by_table(ruleset):
-        lines += [f"iptables -t {table} -D{line[2:]}" for line in _jumps(ruleset, here)]
-        for chain in _chains(ruleset, here):
-            lines += [f"iptables -t {table} -F {chain}", f"iptables -t {table} -X {chain}"]
+    for family in _families(ruleset):
+        for table, here in _by_table(ruleset, family):
+            begin = f"{family.program} -t {table}"
+            lines += [f"{begin} -D{line[2:]}" for line in _jumps(ruleset, here)]
+            for chain in _chains(ruleset, here):
+                lines += [f"{begin} -F {chain}", f"{begin} -X {chain}"]
     return lines + [f"ipset destroy {set_name(ruleset, one)}" for one in ruleset.sets]
 
 
@@ -226,22 +287,24 @@ def _set_lines(ruleset: Ruleset) -> Iterator[str]:
     for one in ruleset.sets:
         name = set_name(ruleset, one)
         size = f"hashsize {_buckets(one)} maxelem {_room(one)}"
-        yield f"create {name} hash:ip,port family inet {size}\n"
+        [family] = [known.ipset for known in _FAMILIES if known.version == one.version]
+        yield f"create {name} hash:ip,port family {family} {size}\n"
         for member in one.members:
             yield f"add {name} {member}\n"
 
 
-def _restore_lines(ruleset: Ruleset) -> Iterator[str]:
-    for table, here in _by_table(ruleset):
+def _restore_lines(ruleset: Ruleset, family: _Family) -> Iterator[str]:
+    for table, here in _by_table(ruleset, family):
         yield f"*{table}\n"
         yield from (f":{chain} - [0:0]\n" for chain in _chains(ruleset, here))
         yield from (f"{line}\n" for line in _rule_lines(ruleset, here))
         yield "COMMIT\n"
 
 
-def _by_table(ruleset: Ruleset) -> Iterator[tuple[str, list[Rule]]]:
+def _by_table(ruleset: Ruleset, family: _Family) -> Iterator[tuple[str, list[Rule]]]:
+    mine = [rule for rule in ruleset.rules if version(rule) in (0, family.version)]
     for table in TABLES:
-        here = [rule for rule in ruleset.rules if _PLACES[rule.hook][0] == table]
+        here = [rule for rule in mine if _PLACES[rule.hook][0] == table]
         if here:
             yield table, here
 
@@ -291,6 +354,8 @@ def _action(rule: Rule) -> list[str]:
     match rule.action:
         case "accept" | "drop":
             return ["-j", rule.action.upper()]
+        case "dnat" | "snat" if "/" in rule.argument:
+            return ["-j", "NETMAP", "--to", rule.argument]
         case "dnat":
             return ["-j", "DNAT", "--to-destination", rule.argument]
         case "snat":
@@ -303,3 +368,5 @@ def _action(rule: Rule) -> list[str]:
             return ["-j", "CONNMARK", "--set-mark", f"{rule.number:#x}"]
         case "give-mark":
             return ["-j", "CONNMARK", "--restore-mark"]
+        case "zone":
+            return ["-j", "CT", "--zone-orig", str(rule.number)]

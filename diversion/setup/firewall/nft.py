@@ -12,7 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
-from diversion.setup.firewall.rules import HOOKS, AddressSet, Hook, Match, Rule
+from diversion.setup.firewall.rules import (
+    HOOKS,
+    AddressSet,
+    Hook,
+    Match,
+    Rule,
+    split_endpoint,
+    version_of,
+)
 from diversion.setup.things import Ruleset
 
 
@@ -31,6 +39,8 @@ class _Chain:
 
 
 _CHAINS: Final[dict[Hook, _Chain]] = {
+    # In front of connection tracking, which is at -200.
+    "zone": _Chain("filter", "prerouting", -300),
     "mark": _Chain("filter", "prerouting", -150),
     "dnat": _Chain("nat", "prerouting", -100),
     "input": _Chain("filter", "input", 0),
@@ -39,7 +49,13 @@ _CHAINS: Final[dict[Hook, _Chain]] = {
     "ingress": _Chain("filter", "ingress", -500),
 }
 
-_SET_TYPE: Final = ["ipv4_addr", "inet_proto", "inet_service"]
+_SET_TYPE: Final[dict[int, list[str]]] = {
+    4: ["ipv4_addr", "inet_proto", "inet_service"],
+    6: ["ipv6_addr", "inet_proto", "inet_service"],
+}
+
+# How nft calls IP of each version.
+_PROTOCOL: Final[dict[int, str]] = {0: "ip", 4: "ip", 6: "ip6"}
 
 # A batch of this many elements stays far below the kernel's limit of one netlink message.
 _ELEMENTS: Final = 20_000
@@ -104,15 +120,15 @@ def _present(run: Runner, namespace: str) -> set[tuple[str, str]]:
 # --- iptables' FORWARD policy, seen through nft ---------------------------------------------------
 
 
-def forward_policy(run: Runner, namespace: str) -> str:
+def forward_policy(run: Runner, namespace: str, version: int = 4) -> str:
     """ACCEPT or DROP; ACCEPT where there is no such chain."""
-    chain = _forward_chain(run, namespace)
+    chain = _forward_chain(run, namespace, version)
     return str(chain["policy"]).upper() if chain else "ACCEPT"
 
 
-def set_forward_policy(run: Runner, namespace: str, policy: str) -> None:
+def set_forward_policy(run: Runner, namespace: str, policy: str, version: int = 4) -> None:
     """Set it, if there is such a chain."""
-    chain = _forward_chain(run, namespace)
+    chain = _forward_chain(run, namespace, version)
     if chain is not None:
         told = {name: value for name, value in chain.items() if name != "handle"}
         told["policy"] = policy.lower()
@@ -123,12 +139,12 @@ def set_forward_policy(run: Runner, namespace: str, policy: str) -> None:
         )
 
 
-def _forward_chain(run: Runner, namespace: str) -> dict[str, Any] | None:
+def _forward_chain(run: Runner, namespace: str, version: int) -> dict[str, Any] | None:
     listed = json.loads(run(namespace, ["nft", "-j", "list", "chains"]))["nftables"]
     for one in listed:
         chain = one.get("chain", {})
         if (chain.get("family"), chain.get("table"), chain.get("name")) == (
-            "ip",
+            _PROTOCOL[version],
             "filter",
             "FORWARD",
         ) and "policy" in chain:
@@ -147,14 +163,14 @@ def commands(ruleset: Ruleset) -> list[str]:
         lines.append(f"nft add table {table}")
         if family == "inet":
             for one in ruleset.sets:
-                kind = " . ".join(_SET_TYPE)
+                kind = " . ".join(_SET_TYPE[one.version])
                 lines.append(f"nft add set {table} {one.name} '{{ type {kind} ; }}'")
                 lines += _element_commands(table, one)
         for hook in _hooks(rules):
             lines.append(f"nft add chain {table} {_chain_text(hook, rules)}")
         for rule in rules:
             text = " ".join(part.text for part in _parts(rule))
-            lines.append(f"nft add rule {table} {_chain_name(rule)} {text}")
+            lines.append(f"nft add rule {table} {_chain_name(rule.hook)} {text}")
     return lines
 
 
@@ -182,7 +198,8 @@ def _objects(ruleset: Ruleset) -> list[dict[str, Any]]:
         told.append({"add": {"table": {"family": family, "name": table}}})
         if family == "inet":
             for one in ruleset.sets:
-                told.append({"add": {"set": {**where, "name": one.name, "type": _SET_TYPE}}})
+                kind = _SET_TYPE[one.version]
+                told.append({"add": {"set": {**where, "name": one.name, "type": kind}}})
                 told += _elements(where, one)
         for hook in _hooks(rules):
             chain = _CHAINS[hook]
@@ -191,7 +208,7 @@ def _objects(ruleset: Ruleset) -> list[dict[str, Any]]:
                     "add": {
                         "chain": {
                             **where,
-                            "name": hook,
+                            "name": _chain_name(hook),
                             "type": chain.kind,
                             "hook": chain.hook,
                             "prio": chain.priority,
@@ -208,7 +225,7 @@ def _objects(ruleset: Ruleset) -> list[dict[str, Any]]:
                     "add": {
                         "rule": {
                             **where,
-                            "chain": _chain_name(rule),
+                            "chain": _chain_name(rule.hook),
                             "expr": [part.json for part in _parts(rule)],
                         }
                     }
@@ -259,8 +276,9 @@ def _hooks(rules: Iterable[Rule]) -> list[Hook]:
     return [hook for hook in HOOKS if hook in used]
 
 
-def _chain_name(rule: Rule) -> str:
-    return rule.hook
+def _chain_name(hook: Hook) -> str:
+    # Words of nft's own language cannot be names in it: a person could not type them.
+    return f"at-{hook}" if hook in ("mark", "dnat", "snat") else hook
 
 
 def _chain_text(hook: Hook, rules: list[Rule]) -> str:
@@ -269,7 +287,7 @@ def _chain_text(hook: Hook, rules: list[Rule]) -> str:
     if hook == "ingress":
         device, policy = f" device {rules[0].match.arriving}", " policy drop ;"
     where = f"type {chain.kind} hook {chain.hook}{device} priority {chain.priority} ;"
-    return f"{hook} '{{ {where}{policy} }}'"
+    return f"{_chain_name(hook)} '{{ {where}{policy} }}'"
 
 
 # --- How a rule is written ------------------------------------------------------------------------
@@ -287,15 +305,20 @@ def _matches(match: Match, *, ingress: bool) -> Iterator[_Part]:
         yield _equal(f'oifname "{match.leaving}"', {"meta": {"key": "oifname"}}, match.leaving)
     for field, value in (("saddr", match.source), ("daddr", match.destination)):
         if value:
-            left = {"payload": {"protocol": "ip", "field": field}}
-            yield _equal(f"ip {field} {value}", left, _prefix(value))
+            protocol = _PROTOCOL[version_of(value)]
+            left = {"payload": {"protocol": protocol, "field": field}}
+            yield _equal(f"{protocol} {field} {value}", left, _prefix(value))
+    if match.version and not (match.source or match.destination or match.advertised):
+        family = f"ipv{match.version}"
+        yield _equal(f"meta nfproto {family}", {"meta": {"key": "nfproto"}}, family)
     if match.advertised:
+        protocol = _PROTOCOL[match.version]
         parts = [
-            {"payload": {"protocol": "ip", "field": "daddr"}},
+            {"payload": {"protocol": protocol, "field": "daddr"}},
             {"meta": {"key": "l4proto"}},
             {"payload": {"protocol": "th", "field": "dport"}},
         ]
-        text = f"ip daddr . meta l4proto . th dport @{match.advertised}"
+        text = f"{protocol} daddr . meta l4proto . th dport @{match.advertised}"
         yield _equal(text, {"concat": parts}, f"@{match.advertised}")
     if match.protocol and not match.ports:
         yield _equal(f"meta l4proto {match.protocol}", {"meta": {"key": "l4proto"}}, match.protocol)
@@ -318,11 +341,15 @@ def _action(rule: Rule) -> _Part:
         case "accept" | "drop":
             return _Part(rule.action, {rule.action: None})
         case "dnat" | "snat":
-            address, _, port = rule.argument.partition(":")
-            told: dict[str, Any] = {"family": "ip", "addr": address}
+            if "/" in rule.argument:
+                netmap = {"family": "ip", "addr": _prefix(rule.argument), "flags": "netmap"}
+                return _Part(f"{rule.action} ip prefix to {rule.argument}", {rule.action: netmap})
+            address, port = split_endpoint(rule.argument)
+            family = _PROTOCOL[version_of(address)]
+            told: dict[str, Any] = {"family": family, "addr": address}
             if port:
                 told["port"] = int(port)
-            return _Part(f"{rule.action} ip to {rule.argument}", {rule.action: told})
+            return _Part(f"{rule.action} {family} to {rule.argument}", {rule.action: told})
         case "masquerade":
             return _Part("masquerade", {"masquerade": None})
         case "mark":
@@ -332,6 +359,9 @@ def _action(rule: Rule) -> _Part:
         case "give-mark":
             connection = {"ct": {"key": "mark"}}
             return _set("meta mark set ct mark", {"meta": {"key": "mark"}}, connection)
+        case "zone":
+            zone = {"ct": {"key": "zone", "dir": "original"}}
+            return _set(f"ct original zone set {rule.number}", zone, rule.number)
 
 
 def _equal(text: str, left: Any, right: Any) -> _Part:

@@ -1,6 +1,7 @@
 """Firewall rules in the words that both back ends share; each writes them in its own.
 
 hook      where a packet is                       nftables (inet)           iptables
+zone      before it is known               prerouting, -300        raw PREROUTING
 mark      before it is routed                     prerouting, -150          mangle PREROUTING
 dnat      before it is routed, new connections    nat prerouting, -100      nat PREROUTING
 input     it is for this host                     input, 0                  filter INPUT
@@ -11,10 +12,13 @@ ingress   it arrives on one interface             netdev ingress, -500      raw 
 action        argument          what it does
 accept, drop
 dnat, snat    address[:port]    rewrite the destination, the source
+              prefix            the same, bit by bit: the address keeps what is below the prefix
 masquerade                      rewrite the source to the outgoing interface's
 mark          number            mark the packet
 keep-mark     number            mark the connection
 give-mark                       mark the packet as its connection is marked
+zone          number            a new connection is told from equal ones in other zones; answers are
+                                in no zone, so that they may arrive anywhere
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Hook = Literal["mark", "dnat", "input", "forward", "snat", "ingress"]
+Hook = Literal["zone", "mark", "dnat", "input", "forward", "snat", "ingress"]
 Action = Literal[
     "accept",
     "drop",
@@ -32,9 +36,10 @@ Action = Literal[
     "mark",
     "keep-mark",
     "give-mark",
+    "zone",
 ]
 
-HOOKS: Final[tuple[Hook, ...]] = ("mark", "dnat", "input", "forward", "snat", "ingress")
+HOOKS: Final[tuple[Hook, ...]] = ("zone", "mark", "dnat", "input", "forward", "snat", "ingress")
 
 
 @dataclass(frozen=True)
@@ -52,6 +57,8 @@ class Match:
     reply: bool | None = None
     connection_mark: int | None = None
     transparent: bool = False
+    # 4 or 6 where the rest does not tell: of which IP version; 0 where it is of both.
+    version: Literal[0, 4, 6] = 0
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,35 @@ class Rule:
 
 @dataclass(frozen=True)
 class AddressSet:
-    """IPv4 addresses with protocol and port, each as `192.0.2.1,tcp:80`."""
+    """Addresses of one IP version with protocol and port, each as `192.0.2.1,tcp:80`."""
 
     name: str
     members: tuple[str, ...]
+    version: Literal[4, 6] = 4
+
+
+def version_of(address: str) -> Literal[4, 6]:
+    """The IP version of an address, or of a network."""
+    return 6 if ":" in address else 4
+
+
+def version(rule: Rule) -> Literal[0, 4, 6]:
+    """Of which IP version a rule is; 0: of both."""
+    match = rule.match
+    for address in (match.source, match.destination):
+        if address:
+            return version_of(address)
+    if rule.argument:
+        return version_of(split_endpoint(rule.argument)[0])
+    return match.version
+
+
+def split_endpoint(text: str) -> tuple[str, str]:
+    """Address and port of `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1` or `[2001:db8::1]:80`."""
+    if text.startswith("["):
+        address, _, port = text[1:].partition("]")
+        return address, port.removeprefix(":")
+    if text.count(":") > 1:
+        return text, ""
+    address, _, port = text.partition(":")
+    return address, port

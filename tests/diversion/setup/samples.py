@@ -5,12 +5,15 @@ from __future__ import annotations
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
 from diversion.setup.things import (
     Address,
+    Directory,
     Forwarding,
     ForwardPolicy,
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
     Offload,
+    Ownership,
     PolicyRule,
     Route,
     Ruleset,
@@ -18,9 +21,11 @@ from diversion.setup.things import (
     Sysctl,
     Thing,
     Value,
+    VrfRule,
 )
 
 RULES = (
+    Rule("zone", Match(arriving="eth0"), "zone", number=7),
     Rule("mark", Match(destination="192.0.2.10"), "keep-mark", number=5),
     Rule("mark", Match(reply=True, connection_mark=5), "give-mark"),
     Rule("mark", Match(arriving="br1", protocol="tcp", transparent=True), "mark", number=9),
@@ -28,12 +33,27 @@ RULES = (
     Rule(
         "dnat", Match(arriving="eth0", protocol="tcp", advertised="advert"), "dnat", "127.0.0.1:7"
     ),
+    Rule("dnat", Match(arriving="eth0", destination="10.9.0.0/24"), "dnat", "10.0.0.0/24"),
     Rule("input", Match(source="192.0.2.0/24", protocol="udp"), "accept"),
     Rule("forward", Match(leaving="eth1"), "drop"),
     Rule("snat", Match(source="10.0.0.2"), "snat", "192.0.2.1"),
+    Rule("snat", Match(leaving="eth1", source="10.0.0.0/24"), "snat", "10.9.0.0/24"),
     Rule("snat", Match(leaving="eth0"), "masquerade"),
+    Rule("dnat", Match(destination="2001:db8::10", ports=("22",)), "dnat", "2001:db8:1::2"),
+    Rule(
+        "dnat",
+        Match(arriving="eth0", protocol="tcp", advertised="adv6", version=6),
+        "dnat",
+        "[2001:db8::1]:7",
+    ),
+    Rule("input", Match(source="2001:db8::/32", protocol="tcp", ports=("179",)), "accept"),
+    Rule("input", Match(protocol="tcp", ports=("179",), version=6), "drop"),
+    Rule("mark", Match(arriving="eth0", destination="2001:db8::1"), "drop"),
 )
-SETS = (AddressSet("advert", tuple(f"192.0.2.{at},tcp:80" for at in range(5))),)
+SETS = (
+    AddressSet("advert", tuple(f"192.0.2.{at},tcp:80" for at in range(5))),
+    AddressSet("adv6", tuple(f"2001:db8::{at + 1:x},tcp:80" for at in range(4)), 6),
+)
 
 
 def ruleset(backend: str = "nftables", namespace: str = "") -> Ruleset:
@@ -67,6 +87,7 @@ THINGS: list[tuple[Thing, list[str]]] = [
         Link("", "g", "gre", local="192.0.2.1", remote="192.0.2.2"),
         ["ip link add g type gre local 192.0.2.1 remote 192.0.2.2"],
     ),
+    (Link("", "red", "vrf", number=7), ["ip link add red type vrf table 7"]),
     (Address("", "br1", "192.0.2.1/24"), ["ip address add 192.0.2.1/24 dev br1"]),
     (
         Address("vip", "b", "192.0.2.1/32", network=False),
@@ -81,6 +102,12 @@ THINGS: list[tuple[Thing, list[str]]] = [
         ["ip -n vip route add local 10.0.0.0/16 dev lo proto 112"],
     ),
     (
+        Route("", "0.0.0.0/0", "", table=7, unreachable=True, metric=9),
+        ["ip route add unreachable default table 7 metric 9 proto 112"],
+    ),
+    (VrfRule("", "inet"), ["ip rule add l3mdev priority 1000 protocol kernel"]),
+    (VrfRule("vip", "ip6mr"), ["ip -n vip -6 mrule add l3mdev priority 1000 protocol kernel"]),
+    (
         PolicyRule("", 20000, 7, mark=5, mask=0xFF, arriving="br1"),
         ["ip rule add priority 20000 fwmark 0x5/0xff iif br1 table 7"],
     ),
@@ -92,12 +119,35 @@ THINGS: list[tuple[Thing, list[str]]] = [
         Forwarding("", "x", "00:00:00:00:00:00", "192.0.2.2"),
         ["bridge fdb append 00:00:00:00:00:00 dev x dst 192.0.2.2"],
     ),
+    (
+        Directory("/run/suricata"),
+        ["mkdir -m 0700 /run/suricata"],
+    ),
+    (
+        Neighbour("", "br1", "192.0.2.5", "02:50:c0:00:02:05"),
+        ["ip neigh add 192.0.2.5 lladdr 02:50:c0:00:02:05 dev br1 nud permanent"],
+    ),
+    (
+        Route("", "::/0", "br1", "fe80::1", table=7, onlink=True),
+        ["ip -6 route add default via fe80::1 dev br1 onlink table 7 proto 112"],
+    ),
+    (
+        PolicyRule("vip", 20000, 7, mark=5, version=6),
+        ["ip -6 -n vip rule add priority 20000 fwmark 0x5 table 7"],
+    ),
 ]
 
 SETTINGS: list[tuple[Setting, Value, Value, str]] = [
     (LinkSetting("", "br1", "up"), True, False, "ip link set br1 up"),
     (LinkSetting("vip", "b", "master"), "br0", "", "ip -n vip link set b master br0"),
     (LinkSetting("", "b", "master"), "", "br0", "ip link set b nomaster"),
+    (LinkSetting("", "x", "learning"), False, True, "bridge link set dev x learning off"),
+    (
+        LinkSetting("vip", "x", "neigh_suppress"),
+        True,
+        False,
+        "bridge -n vip link set dev x neigh_suppress on",
+    ),
     (LinkSetting("", "vtap0", "arp"), False, True, "ip link set vtap0 arp off"),
     (LinkSetting("", "vtap0", "mtu"), 9000, 1500, "ip link set vtap0 mtu 9000"),
     (
@@ -113,5 +163,17 @@ SETTINGS: list[tuple[Setting, Value, Value, str]] = [
         "ip netns exec vip sysctl -w net/ipv4/ip_forward=1",
     ),
     (Offload("", "br1", "gro"), False, True, "ethtool -K br1 gro off"),
+    (
+        Ownership("/run/suricata"),
+        "root:adm 0750",
+        "root:root 0700",
+        "chown root:adm /run/suricata && chmod 0750 /run/suricata",
+    ),
     (ForwardPolicy("", "iptables"), "ACCEPT", "DROP", "iptables -P FORWARD ACCEPT"),
+    (
+        ForwardPolicy("", "iptables", 6),
+        "ACCEPT",
+        "DROP",
+        "ip6tables -P FORWARD ACCEPT",
+    ),
 ]

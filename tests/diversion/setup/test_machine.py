@@ -38,19 +38,29 @@ THINGS = [
     Forwarding("", "x", "00:00:00:00:00:00", "192.0.2.2"),
     Forwarding("", "x", "00:00:00:00:00:00", "192.0.2.3"),
     Route("vip", "10.0.0.0/16", "lo", local=True),
+    Route("vip", "2001:db8:9::/64", "lo", local=True),
+    PolicyRule("", 20002, 7, mark=6, version=6),
     PolicyRule("", 20000, 7, mark=5, mask=0xFF),
     PolicyRule("", 20001, 7, source="192.0.2.1/32"),
 ]
 SETTINGS = [
     Set(LinkSetting("", "br1", "up"), True, False),
     Set(LinkSetting("", "a", "master"), "br1", ""),
+    Set(LinkSetting("", "a", "learning"), False, True),
+    Set(LinkSetting("", "a", "neigh_suppress"), True, False),
     Set(LinkSetting("", "a", "mtu"), 1400, 1500),
     Set(LinkSetting("", "vtap9", "arp"), False, True),
     Set(LinkSetting("", "vtap9", "addrgenmode"), "none", "eui64"),
     Set(Sysctl("vip", "ipv4/ip_forward"), "1", "0"),
     Set(Offload("", "br1", "gro"), False, True),
 ]
-LATE = [Route("", "10.1.0.0/24", "br1", "192.0.2.7"), Route("", "0.0.0.0/0", "br1", table=7)]
+# Neighbours are forgotten when a bridge takes its first port's MAC.
+LATE = [
+    Route("", "10.1.0.0/24", "br1", "192.0.2.7"),
+    Route("", "0.0.0.0/0", "br1", table=7),
+    Neighbour("", "br1", "192.0.2.77", "02:50:c0:00:02:4d"),
+    Neighbour("", "br1", "2001:db8::77", "02:50:c0:00:02:4d"),
+]
 wrong = []
 
 def there(things):

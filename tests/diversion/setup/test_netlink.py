@@ -20,6 +20,16 @@ def inet6(mode: int) -> Message:
     return Message(AF_INET6=Message(IFLA_INET6_ADDR_GEN_MODE=mode))
 
 
+def slave(kind: str, data: object) -> Message:
+    return Message(
+        IFLA_LINKINFO=Message(IFLA_INFO_SLAVE_KIND=kind, IFLA_INFO_SLAVE_DATA=data),
+    )
+
+
+def port(**flags: int) -> Message:
+    return slave("bridge", Message(flags))
+
+
 @pytest.mark.parametrize(
     ("message", "attribute", "value"),
     [
@@ -32,6 +42,12 @@ def inet6(mode: int) -> Message:
         (Message(), "master", ""),
         (Message(IFLA_AF_SPEC=inet6(1)), "addrgenmode", "none"),
         (Message(), "addrgenmode", None),
+        (port(IFLA_BRPORT_LEARNING=0), "learning", False),
+        (port(IFLA_BRPORT_NEIGH_SUPPRESS=1), "neigh_suppress", True),
+        (Message(), "learning", None),
+        (Message(IFLA_LINKINFO=Message()), "learning", None),
+        # pyroute2 has no words for the data of a VRF's.
+        (slave("vrf", "08:00:01:00:07:00:00:00"), "learning", None),
     ],
 )
 def test_an_attribute(message: Message, attribute: str, value: object) -> None:

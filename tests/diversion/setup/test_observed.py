@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import socket
+from typing import Any
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
-from diversion.setup.observed import Observed
-from diversion.setup.things import Address, Route
+from diversion.setup import observed
+from diversion.setup.machine import Machine
+from diversion.setup.observed import Observed, observe
+from diversion.setup.things import Address, Route, VrfRule
 from tests.support.plumbing import plumbed
 
 SCRIPT = """
@@ -45,6 +51,8 @@ def test_what_a_person_made_by_hand_is_seen() -> None:
             "ip address add 2001:db8::1/64 dev br9 nodad",
             "ip route add 10.9.0.0/16 via 192.0.2.7",
             "ip rule add fwmark 7 table 77 priority 500",
+            "ip -6 rule add fwmark 8 table 77 priority 501",
+            "ip neigh add 2001:db8::9 lladdr 02:00:00:00:00:09 dev br9 nud permanent",
         ):
             host.host.run(command.split())
         told = json.loads(host.python(SCRIPT))
@@ -53,7 +61,9 @@ def test_what_a_person_made_by_hand_is_seen() -> None:
     assert {"192.0.2.1/24", "2001:db8::1/64"} <= set(told["addresses"])
     # What the kernel made of the address is no route that somebody set.
     assert told["routes"] == ["10.9.0.0/16"]
-    assert "('rule', '', '500', '7', '', '')" in told["things"]
+    assert "('rule', '', '500', '7', '', '', '4')" in told["things"]
+    assert "('rule', '', '501', '8', '', '', '6')" in told["things"]
+    assert "('neighbour', '', 'br9', '2001:db8::9')" in told["things"]
     assert told["absent"] == [False, False]
     assert told["value"] is None
 
@@ -65,3 +75,67 @@ def test_addresses_and_routes_of_one_link() -> None:
     assert seen.addresses("") == [mine]
     assert seen.routes_out_of("", "br0") == [way]
     assert seen.routes_out_of("", "br1") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "there"),
+    [
+        ([], False),
+        ([{"FRA_PRIORITY": 0}], False),
+        ([{"FRA_PRIORITY": 1000, "FRA_L3MDEV": 1}], True),
+        # A kernel without the family has no such rule, and needs none.
+        (NetlinkError(errno.EAFNOSUPPORT), True),
+    ],
+    ids=["none", "others", "the kernel's", "no such family"],
+)
+def test_the_rule_for_all_vrfs(answer: object, there: bool) -> None:
+    rule = VrfRule("", "ipmr")
+    found = observe(Paper(answer), [rule])
+    assert (rule.key in found.things) is there
+
+
+class Rule(dict[str, int]):
+    """A RTM_NEWRULE of paper."""
+
+    get_attr = dict.get
+
+
+class Paper(Machine):
+    """A machine whose kernel gives one answer to whoever asks for rules of multicast routing."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__("x")
+        self.answer = answer
+
+    def netlink(self, namespace: str) -> Any:
+        return self
+
+    def get_rules(self, family: int) -> list[Rule]:
+        if isinstance(self.answer, Exception) and family == 128:
+            raise self.answer
+        return [Rule(one) for one in self.answer] if family == 128 else []
+
+    def get_links(self) -> list[Rule]:
+        return []
+
+    get_addr = get_routes = get_neighbours = get_links
+
+
+@pytest.mark.parametrize("code", [errno.EAFNOSUPPORT, errno.EOPNOTSUPP])
+def test_a_kernel_without_ipv6_has_no_rules_of_it(code: int) -> None:
+    assert observed._rules_of(_Refusing(code), socket.AF_INET6) == []
+
+
+def test_what_else_a_kernel_refuses_is_told() -> None:
+    with pytest.raises(NetlinkError):
+        observed._rules_of(_Refusing(errno.EPERM), socket.AF_INET6)
+
+
+class _Refusing:
+    """A netlink socket whose kernel says no."""
+
+    def __init__(self, code: int) -> None:
+        self.code = code
+
+    def get_rules(self, family: int) -> list[object]:
+        raise NetlinkError(self.code, str(family))

@@ -13,11 +13,15 @@ from diversion.setup.steps import Make, Remove, Set, Step
 from diversion.setup.things import (
     Address,
     Desired,
+    Directory,
     Key,
     Link,
     LinkSetting,
     Namespace,
+    Neighbour,
+    Ownership,
     Route,
+    Routing,
     Ruleset,
     Sysctl,
     Value,
@@ -206,3 +210,143 @@ class TestAPortThatHasAnAddress:
         observed = self.observed()
         observed.settings[PORT.key] = "br1"
         assert steps(planned([BR1, Wanted(PORT, "br1")], observed)) == []
+
+
+class TestNetworksThatOverlap:
+    red, blue = Link("", "red", "vrf", number=7), Link("", "blue", "vrf", number=8)
+    into = LinkSetting("", "eth0", "master", origin=("vrfs", "red", "on"))
+    other = LinkSetting("", "eth1", "master", origin=("vrfs", "blue", "on"))
+    mine = Address("", "eth0", "10.0.0.1/24", origin=("vrfs", "red", "addresses", 0))
+    theirs = Address("", "eth1", "10.0.0.1/24", origin=("vrfs", "blue", "addresses", 0))
+    eth1 = Link("", "eth1", "hardware")
+
+    def wanted(self) -> list[Desired]:
+        return [self.red, self.blue, Wanted(self.into, "red"), self.mine]
+
+    def observed(self, *more: object) -> Observed:
+        observed = seen(ETH0, self.eth1, *more)
+        observed.settings |= {self.into.key: "", self.other.key: ""}
+        return observed
+
+    def test_may_have_the_same_address(self) -> None:
+        both = [*self.wanted(), Wanted(self.other, "blue"), self.theirs]
+        assert Make(self.theirs) in steps(planned(both, self.observed(self.mine), cut_me_off=True))
+
+    def test_of_which_one_is_somebody_elses_vrf(self) -> None:
+        observed = self.observed(self.blue, self.theirs)
+        observed.settings[self.other.key] = "blue"
+        assert Make(self.mine) in steps(planned(self.wanted(), observed))
+
+    def test_may_not_have_that_of_an_interface_outside(self) -> None:
+        found = planned(self.wanted(), self.observed(self.theirs))
+        assert Make(self.mine) in steps(found)
+        plain = Address("", "br1", "10.0.0.1/24", origin=("bridges", "br1", "addresses", 0))
+        assert problems([BR1, plain], self.observed(BR1, self.theirs))
+
+    def test_an_address_that_was_there_moves_into_the_vrf_and_back(self) -> None:
+        observed = self.observed(self.mine)
+        [text] = problems(self.wanted(), observed)
+        assert text.startswith("vrfs.red.on: eth0 has the address 10.0.0.1/24, which nobody")
+        found = planned(self.wanted(), observed, cut_me_off=True)
+        there = [Remove(self.mine), Set(self.into, "red", ""), Make(self.mine)]
+        assert steps(found)[2:] == there
+        back = [step.inverse for step in reversed(there)]
+        assert back == [Remove(self.mine), Set(self.into, "", "red"), Make(self.mine)]
+
+    def test_an_interface_that_somebody_took_out_goes_back_in(self) -> None:
+        observed = self.observed(self.red, self.blue, self.mine)
+        journal = [Make(self.red), Make(self.blue), Set(self.into, "red", ""), Make(self.mine)]
+        found = planned(self.wanted(), observed, journal)
+        assert steps(found) == [Remove(self.mine), Set(self.into, "red", ""), Make(self.mine)]
+        # The address was ours: nothing is given back for it when all goes.
+        assert [action.cancels for action in found.actions] == [4, None, None]
+
+    def test_a_vrf_with_another_table_is_somebody_elses(self) -> None:
+        [text] = problems([self.red], seen(Link("", "red", "vrf", number=9)))
+        assert "with another number" in text
+
+
+LOGS = Directory("/var/log/eve", origin=("suricata", "events"))
+PARENT = Directory("/var/log")
+WHOSE = Wanted(Ownership("/var/log/eve"), "root:adm 0750")
+
+
+def owned(*things: object, whose: str) -> Observed:
+    observed = seen(*things)
+    observed.settings[WHOSE.key] = whose
+    return observed
+
+
+@pytest.mark.parametrize(
+    ("there", "said"),
+    [
+        ([], "suricata.events: there is no directory /var/log; make it, or name another"),
+        (
+            [PARENT, Directory("/var/log/eve", "file")],
+            "suricata.events: there is something called /var/log/eve already, and it is no "
+            "directory; take another path",
+        ),
+    ],
+)
+def test_a_directory_that_cannot_be_had(there: list[object], said: str) -> None:
+    assert problems([LOGS], seen(*there)) == [said]
+
+
+def test_a_directory_is_made_or_given_and_given_back() -> None:
+    both = [LOGS, WHOSE]
+    made = steps(planned(both, seen(PARENT)))
+    assert made == [Make(LOGS), Set(WHOSE.setting, "root:adm 0750", None)]
+    # Its owner goes with it.
+    assert [step.inverse for step in made] == [Remove(LOGS), None]
+    there = owned(PARENT, LOGS, whose="root:root 0755")
+    given = Set(WHOSE.setting, "root:adm 0750", "root:root 0755")
+    assert steps(planned(both, there)) == [given]
+    assert steps(planned([], there, [given])) == [Set(WHOSE.setting, "root:root 0755", WHOSE.value)]
+    # Somebody gave it away since: it is given back to whom the file names.
+    assert steps(planned(both, there, made)) == [Set(WHOSE.setting, "root:adm 0750", None)]
+
+
+def test_a_bridge_that_nobody_makes_and_one_that_is_none() -> None:
+    port = [ETH0, Wanted(PORT, "br9")]
+    assert problems(port[1:], seen(ETH0)) == [
+        "bridges.br1.ports.0: there is no interface br9; ip link shows those there are"
+    ]
+    assert problems(port[1:], seen(ETH0, Link("", "br9", "dummy"))) == [
+        "bridges.br1.ports.0: br9 is no bridge, but dummy; name one that is"
+    ]
+
+
+def test_where_there_is_no_namespace_one_message_is_enough() -> None:
+    inside = Wanted(Sysctl("vip", "ipv4/conf/eth0/rp_filter", origin=("gateway2", 0)), "2")
+    assert problems([inside], seen()) == [
+        "gateway2.0: there is no namespace vip; ip netns shows those there are"
+    ]
+
+
+def test_what_cannot_be_had_on_this_host_is_told_before_anything_is_touched() -> None:
+    thing = Routing("", "host", "router bgp 1\n", origin=("frr",))
+    observed = seen()
+    observed.obstacles[thing.key] = "FRR is not installed; apt-get install frr"
+    assert problems([thing], observed) == ["frr: FRR is not installed; apt-get install frr"]
+
+
+def test_daemons_that_run_otherwise_are_made_anew_if_they_are_ours() -> None:
+    thing, other = Routing("", "host", "router bgp 1\n"), Routing("", "host", "")
+    found = planned([thing], seen(other), [Make(thing)])
+    assert steps(found) == [Remove(thing), Make(thing)]
+    assert problems([thing], seen(other)) == [
+        ": FRR's daemons of host run otherwise already; run down"
+    ]
+
+
+def test_a_neighbour_at_another_mac_is_somebody_elses() -> None:
+    wanted = Neighbour("", "br1", "192.0.2.5", "02:50:c0:00:02:05")
+    other = Neighbour("", "br1", "192.0.2.5", "02:50:c0:00:02:06")
+    assert problems([BR1, wanted], seen(BR1, other)) == [
+        ": 192.0.2.5 is known at 02:50:c0:00:02:06 on br1 already"
+    ]
+
+
+def test_link_local_addresses_are_each_links_own() -> None:
+    mine, other = Address("", "br1", "fe80::1/64"), Address("", "br2", "fe80::1/64")
+    assert steps(planned([BR1, mine], seen(BR1, other))) == [Make(mine)]

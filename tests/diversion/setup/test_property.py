@@ -14,36 +14,79 @@ from diversion.setup.observed import Observed
 from diversion.setup.plan import plan
 from diversion.setup.settings import TopologySettings
 from diversion.setup.steps import Make, Remove, Set, Step
-from diversion.setup.things import Desired, Wanted
+from diversion.setup.things import Desired, Directory, Wanted
 from tests.support.plumbing import plumbed
 
 Kernel = dict[tuple[str, ...], object]
+
+
+VTEP = {"on": "br1", "vni": 7, "local": "203.0.113.1", "peers": ["203.0.113.2", "203.0.113.3"]}
+TUNNEL = {
+    "kind": "vxlan",
+    "vni": 77,
+    "local": "203.0.113.1",
+    "remote": "203.0.113.2",
+    "address": "10.99.0.1/24",
+    "routes": [{"to": "10.3.0.0/24", "via": "10.99.0.2"}],
+}
+GATEWAY2 = {
+    "namespace": "vm",
+    "listen": "10.5.0.2:9000",
+    "gateway1": ["10.5.0.1/32"],
+    "decoys": "eth0",
+    "beside": ["10.6.0.1/32"],
+}
+
+
+@st.composite
+def machines(draw: st.DrawFn) -> dict[str, object]:
+    """A machine on br1, and perhaps one behind it."""
+    vm: dict[str, object] = {
+        "interfaces": {"eth0": {"on": "br1", "addresses": ["10.5.0.2/24", "2001:db8:5::2/64"]}},
+        "loopback": draw(st.sampled_from([[], ["10.6.0.1/32", "2001:db8:6::1/128"]])),
+        "routes": draw(st.sampled_from([[], [{"to": "::/0", "via": "2001:db8:5::1"}]])),
+        "low_ports": draw(st.booleans()),
+    }
+    if draw(st.booleans()):
+        return {"vm": vm}
+    behind = {"interfaces": {"eth0": {"to": "vm/eth1", "addresses": ["10.8.0.2/24"]}}}
+    vm["interfaces"] |= {"eth1": {"addresses": ["10.8.0.1/24"]}}  # type: ignore[operator]
+    return {"behind": behind, "vm": vm | {"forwards": True}}
 
 
 @st.composite
 def files(draw: st.DrawFn) -> dict[str, object]:
     """A topology with some of everything, no two parts of which are in each other's way."""
     styles = draw(st.lists(st.sampled_from(["direct", "macvlan", "netns"]), max_size=4))
+    versions = [draw(st.sampled_from([4, 6])) for _ in styles]
     virtual = [
         {
             "on": "br0",
             "style": style,
-            "addresses": [f"203.0.113.{10 + at}"],
-            "to": "172.16.23.2",
+            "addresses": [f"203.0.113.{10 + at}" if version == 4 else f"2001:db8:113::{10 + at}"],
+            "to": "172.16.23.2" if version == 4 else "2001:db8:23::2",
             "ports": draw(st.lists(st.sampled_from([22, "80-90", "udp/53"]), max_size=2)),
         }
-        for at, style in enumerate(styles)
+        for at, (style, version) in enumerate(zip(styles, versions, strict=True))
     ]
     segments = [
         {
             "name": f"s{at}",
             "on": "br0",
-            "network": "10.20.0.0/16",
-            "addresses": draw(st.sampled_from([[], ["10.20.0.2"], ["10.20.0.2-10.20.0.9"]])),
+            "network": ["10.20.0.0/16", "2001:db8:20::/64"],
+            "addresses": draw(
+                st.sampled_from([[], ["10.20.0.2"], ["10.20.0.2-10.20.0.9", "2001:db8:20::2"]])
+            ),
             "held": draw(st.sampled_from([[], ["10.20.128.0/17"]])),
             "gateway": draw(st.sampled_from([None, "10.20.0.1"])),
             "advertise": draw(
-                st.sampled_from([[], [{"addresses": ["10.20.0.2"], "ports": [80, "90-99"]}]])
+                st.sampled_from(
+                    [
+                        [],
+                        [{"addresses": ["10.20.0.2"], "ports": [80, "90-99"]}],
+                        [{"addresses": ["10.20.0.2", "2001:db8:20::2"], "ports": [80]}],
+                    ]
+                )
             ),
         }
         for at in range(draw(st.integers(0, 2)))
@@ -51,16 +94,52 @@ def files(draw: st.DrawFn) -> dict[str, object]:
     told: dict[str, object] = {
         "name": draw(st.sampled_from(["one", "two"])),
         "firewall": draw(st.sampled_from(["nftables", "iptables"])),
-        "bridges": {"br0": {"addresses": ["203.0.113.1/24"]}, "br1": {}},
+        "bridges": {"br0": {"addresses": ["203.0.113.1/24", "2001:db8:113::1/64"]}, "br1": {}},
         "virtual": virtual,
         "segments": segments,
     }
     if draw(st.booleans()):
-        told["tap"] = {}
+        told["tap"] = {"kind": draw(st.sampled_from(["tap", "veth"]))}
+        place = {"on": "vtap0", "socket": "/run/suricata"}
+        told |= draw(st.sampled_from([{}, {"suricata": place}]))
+    told |= draw(
+        st.fixed_dictionaries(
+            {},
+            optional={
+                "machines": machines(),
+                "vteps": st.just({"vx7": VTEP}),
+                "tunnels": st.just({"peer0": TUNNEL}),
+                "gateway1": st.just({"listen": "203.0.113.1:7000", "agents": ["198.51.100.0/24"]}),
+                "offloads": st.just({"br1": {"gro": False}}),
+            },
+        )
+    )
+    if "machines" in told and draw(st.booleans()):
+        told["gateway2"] = [GATEWAY2]
     if draw(st.booleans()):
         legs = [{"on": "br1", "addresses": ["10.2.0.1/24"]}]
         told["routers"] = [{"name": "win", "legs": legs}]
     return told
+
+
+@st.composite
+def files_with_vrfs(draw: st.DrawFn) -> dict[str, object]:
+    """The same, with networks that overlap: kernels without VRFs are for paper only."""
+    names = draw(st.lists(st.sampled_from(["red", "blue", "green"]), max_size=3, unique=True))
+    vrfs = {
+        name: {
+            "on": f"card-{name}",
+            "addresses": draw(st.sampled_from([[], ["10.0.0.1/24"]])),
+            "network": "10.0.0.0/24",
+            "mapped": f"10.9.{at}.0/24",
+            "routes": draw(st.sampled_from([[], [{"to": "10.5.0.0/16", "via": "10.0.0.9"}]])),
+        }
+        for at, name in enumerate(names)
+    }
+    told = draw(files())
+    bridges = told["bridges"]
+    assert isinstance(bridges, dict)
+    return told | {"vrfs": vrfs, "bridges": bridges | {f"card-{name}": {} for name in names}}
 
 
 def of(file: dict[str, object]) -> list[Desired]:
@@ -87,6 +166,8 @@ def ground(one: object) -> tuple[tuple[str, ...], ...]:
 
 def look(kernel: Kernel) -> Observed:
     observed = Observed()
+    there = Directory("/run")
+    observed.things[there.key] = there
     for key, one in kernel.items():
         if isinstance(one, Wanted):
             observed.settings[key] = one.value
@@ -114,7 +195,7 @@ def run(kernel: Kernel, asked: list[Desired], journal: list[Step]) -> list[Step]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(files(), files())
+@given(files_with_vrfs(), files_with_vrfs())
 def test_on_paper_one_file_becomes_another_and_both_go(
     one: dict[str, object], other: dict[str, object]
 ) -> None:

@@ -10,19 +10,6 @@ pytestmark = [pytest.mark.netns, pytest.mark.tool("nft", "iptables", "ipset")]
 
 EXAMPLE = ROOT / "fixtures/topologies/segments.yaml"
 
-SMALL = """
-name: small
-bridges: {trunk0: {ports: [eth0]}}
-segments:
-  - name: plant
-    on: trunk0
-    network: 10.20.0.0/16
-    addresses: [10.20.0.2]
-    held: [10.20.128.0/17]
-    gateway: 10.20.0.1
-    advertise: [{addresses: [10.20.128.0-10.20.128.9], ports: [80]}]
-"""
-
 
 @pytest.mark.parametrize("backend", ["nftables", "iptables"])
 def test_what_is_advertised_leads_to_the_agents_one_socket(backend: str) -> None:
@@ -51,12 +38,3 @@ def test_what_is_advertised_leads_to_the_agents_one_socket(backend: str) -> None
         undone = host.setup("down", topology)
         assert undone["again"] == undone["trace"] == []
         assert undone["state"] == "up"
-
-
-@pytest.mark.parametrize("backend", ["nftables", "iptables"])
-def test_a_failure_at_any_step_leaves_no_trace(backend: str) -> None:
-    with plumbed() as host:
-        topology = host.written("small.yaml", f"firewall: {backend}\n{SMALL}")
-        told = host.setup("failures", topology)
-        assert told["steps"] > 10
-        assert told["trace"] == []

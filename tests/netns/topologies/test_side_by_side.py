@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support import between_hosts
 from tests.support.plumbing import ROOT, plumbed
 
 pytestmark = [pytest.mark.netns, pytest.mark.tool("nft", "iptables", "ipset")]
 
 EXAMPLE = ROOT / "fixtures/topologies/side-by-side.yaml"
-
-# Each host has a network behind it, and the other's through the tunnel.
-TUNNEL = """
-name: {name}
-bridges:
-  br0: {{addresses: [198.51.100.{here}/24], ports: [eth0]}}
-  behind: {{addresses: [10.{here}.0.1/24]}}
-tunnels:
-  peer0:
-    kind: vxlan
-    vni: 77
-    local: 198.51.100.{here}
-    remote: 198.51.100.{there}
-    address: 10.99.0.{here}/24
-    routes: [{{to: 10.{there}.0.0/24, via: 10.99.0.{there}}}]
-"""
 
 
 def test_containers_and_vms_are_reached_alike_and_reach_one_another() -> None:
@@ -51,18 +36,7 @@ def test_containers_and_vms_are_reached_alike_and_reach_one_another() -> None:
         assert undone["state"] == "up"
 
 
-def test_two_hosts_reach_what_is_behind_the_other_through_a_tunnel() -> None:
-    with plumbed() as host:
-        files = [
-            host.written("one.yaml", TUNNEL.format(name="one", here=1, there=2)),
-            host.written("two.yaml", TUNNEL.format(name="two", here=2, there=1)),
-        ]
-        places = [host.host, host.attacker]
-        host.attacker.run(["ip", "address", "flush", "dev", "eth0"])
-        for file, place in zip(files, places, strict=True):
-            assert host.setup("up", file, place)["state"] == "up"
-        host.serve(host.attacker, 80)
-        assert host.ask(host.host, "10.2.0.1", 80, "-s", "10.1.0.1") == "10.1.0.1"
-        for file, place in zip(files, places, strict=True):
-            undone = host.setup("down", file, place)
-            assert undone["again"] == undone["trace"] == []
+@pytest.mark.parametrize("kind", ["routes", "vxlan"])
+def test_two_hosts_reach_what_is_behind_the_other(kind: str) -> None:
+    # IPIP and GRE want another kernel: those are tried in a machine that boots one.
+    assert between_hosts.crossing(kind) == between_hosts.RIGHT

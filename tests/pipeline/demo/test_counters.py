@@ -13,6 +13,7 @@ from diversion.namespaces import World
 from pipeline.demo import programs
 from pipeline.demo.counters import LATEST, Counters, Voice
 from tests.support import ordinary
+from tests.support.wired import wired
 
 
 def alert(source: str, port: int = 80) -> dict[str, Any]:
@@ -52,9 +53,7 @@ def test_only_the_latest_are_kept(tmp_path: Path) -> None:
 
 
 def count(world: World) -> int:
-    machine = world.space("machine")
-    world.bridge("br1", ["172.16.23.1/24"])
-    world.attach(machine, "eth0", "br1", ["172.16.23.2/24"])
+    wired(world)
     nothing = Voice(world.directory / "nothing")
     programs.status = lambda: None  # type: ignore[assignment]
     counters = Counters(world.host, ("br1",), nothing, nothing)

@@ -145,10 +145,12 @@ def test_an_ordinary_user_holds_it_and_looks_around(demo: Demo, place: Path) -> 
     while "Configurations" not in said:
         said += process.stderr.readline()
     [enter] = [line.split() for line in said.splitlines() if "nsenter" in line]
+    [status] = [line.split()[1:] for line in said.splitlines() if "setup status" in line]
     for inside, answer in (
         (["ip", "-brief", "address", "show", "br1"], "172.16.23.1/24"),
         ([*ARGV, "status", "--json"], '"interface": "br1"'),
         (["ip", "netns", "exec", "vm1", "ip", "address"], "192.168.110.2/32"),
+        ([*ARGV, *status], "demo: the host is as the file says"),
     ):
         looked = subprocess.run(
             ordinary.command([*enter, *inside]), capture_output=True, text=True, timeout=60

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.demo import offline
+from pipeline.demo.network import TOPOLOGY
 from pipeline.demo.sides import UNDERSTOOD
 from tests.pipeline.conftest import Run, records, truth
 
@@ -65,6 +66,7 @@ def test_an_installation_has_what_it_shows() -> None:
     assert taken == {
         "fixtures/peeltap.yaml",
         "fixtures/rules/peeltap.rules",
+        str(TOPOLOGY.relative_to(root)),
         *(f"fixtures/captures/{name}.pcap" for name in offline.RECORDINGS),
     }
     for path in taken:

@@ -12,7 +12,7 @@ import yaml
 
 from diversion.namespaces import NamespaceError, World
 from pipeline.demo import programs
-from pipeline.demo.network import AGENT, DECOYS, GATEWAY1, SERVICES, build
+from pipeline.demo.network import AGENT, DECOYS, GATEWAY1, SERVICES, TAP, build
 from tests.support import ordinary
 
 pytestmark = pytest.mark.tool("haproxy")
@@ -128,20 +128,21 @@ def configure(world: World) -> int:
     network = build(world)
     from suricata.settings import SuricataSettings
 
-    tap, real = programs.tap(network)
     settings = SuricataSettings(rules=[Path("/rules")], home_net=["172.16.23.2/32"])
-    written = programs.configuration(network, settings, tap, Path("/events.json"))
-    print(real, (Path("/sys/class/net") / programs.TAP).exists())
+    written = programs.configuration(network, settings, Path("/events.json"))
+    print(network.real_tap, (Path("/sys/class/net") / TAP).exists())
     print(written.read_text())
     return 0
 
 
 @pytest.mark.netns
 def test_the_configuration_is_what_an_operator_would_write() -> None:
-    whole = yaml.safe_load(ordinary.in_world(__name__, "configure").partition("\n")[2])
+    said = ordinary.in_world(__name__, "configure")
+    assert said.startswith("True True\n")
+    whole = yaml.safe_load(said.partition("\n")[2])
     assert [gateway["headers"] for gateway in whole["gateways"]] == [["proxy-v2"]] * 2
     assert whole["capture"] == {"interface": "br1"}
-    assert whole["tap"] == {"name": "vtap0", "persistent": False}
+    assert whole["tap"] == {"name": "vtap0"}
 
 
 @pytest.mark.netns

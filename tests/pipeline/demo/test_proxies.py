@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from functools import partial
 
 import pytest
 
@@ -16,9 +17,12 @@ pytestmark = [pytest.mark.netns, pytest.mark.tool("haproxy")]
 
 
 def test_gateway2_of_one_machine_stays_haproxy() -> None:
+    stays = programs.PROXIES["vm2"]
+    assert isinstance(stays, partial)
+    assert (stays.func, stays.keywords) == (programs.haproxy, {"as_peer": True})
     assert {
         "vm1": proxies.gateway2,
-        "vm2": programs.haproxy,
+        "vm2": stays,
         "host": proxies.gateway1,
         "agent": proxies.agent,
     } == programs.PROXIES
@@ -46,7 +50,7 @@ def visits(world: World) -> int:
     # One connection of the guesser's, as the agent and as HAProxy behind it have seen it.
     for log, words in (
         ("agent.log", '"198.51.100.23:40003"'),
-        ("haproxy-vm2.log", "198.51.100.23:40003"),
+        ("haproxy-vm2.log", "onward 198.51.100.23:"),
     ):
         while words not in (directory / log).read_text():
             time.sleep(0.05)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import socket
+import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -20,7 +20,7 @@ from tests.support.http_siem import papers
 from tests.support.programs import Program, free_port, redis_server, until
 from tests.support.sink_load import drive, many
 
-pytestmark = pytest.mark.tool("redis-server")
+pytestmark = pytest.mark.tool("redis-server", "redis-cli")
 PASSWORD = "correct-horse-battery"
 
 
@@ -40,10 +40,21 @@ def client(port: int, **more: Any) -> RedisClient:
     return RedisClient(Redis.model_validate(settings))
 
 
-def entries(port: int, stream: str = "peeltap", **more: Any) -> list[tuple[str, bytes]]:
+def entries(port: int, stream: str = "peeltap") -> list[tuple[str, bytes]]:
     """Each entry's `id` and `event`, in order."""
-    reader = redis.Redis("127.0.0.1", port, **more)
+    reader = redis.Redis("127.0.0.1", port)
     return [(fields[b"id"].decode(), fields[b"event"]) for _, fields in reader.xrange(stream)]
+
+
+def idents(port: int) -> Counter[str]:
+    """How often each id is in the stream; redis-cli is quicker than Python with very many."""
+    command = ["redis-cli", "-p", str(port), "XRANGE", "peeltap", "-", "+"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    lines = done.stdout.splitlines()
+    # Of each entry: its own id, and names and values of its two fields.
+    assert set(lines[1::5]) == {"id"}
+    assert set(lines[3::5]) == {"event"}
+    return Counter(lines[2::5])
 
 
 @pytest.mark.usefixtures("server")
@@ -78,7 +89,15 @@ def test_what_it_refuses_is_told_and_tried_again(port: int) -> None:
     sink = client(port)
     with pytest.raises(Unavailable, match=r"WRONGTYPE .*; see its state and its log"):
         sink.deliver(many(3))
+    # What could not be added is not marked as if it were.
+    once = client(port, once_seconds=60)
+    with pytest.raises(Unavailable, match="WRONGTYPE"):
+        once.deliver(many(3))
     admin.delete("peeltap")
+    assert once.deliver(many(120)) == []
+    assert once.deliver(many(130)) == []
+    assert once.status()["duplicates"] == 120
+    assert [ident for ident, _ in entries(port)] == [one.id for one in many(130)]
     # Its memory is full: 100 events get in, or so.
     admin.config_set("maxmemory", admin.info("memory")["used_memory"] + 100_000)
     with pytest.raises(Partly, match="used memory > 'maxmemory'") as told:
@@ -140,7 +159,7 @@ def test_a_cluster(tmp_path: Path, port: int) -> None:
             assert sink.deliver(many(50)) == []
             assert "Redis" in sink.check()
             sink.close()
-        assert Counter(ident for ident, _ in entries(port)) == {one.id: 3 for one in many(50)}
+        assert idents(port) == {one.id: 3 for one in many(50)}
 
 
 GARBAGE = {
@@ -189,32 +208,30 @@ def test_a_stop_ends_a_batch_that_waits(server: Program, port: int) -> None:
 
 
 @pytest.mark.parametrize("once", [0, 3600], ids=["as they come", "once"])
-def test_a_hundred_thousand_while_it_is_killed_stopped_and_full(
-    tmp_path: Path, server: Program, port: int, once: int
+def test_a_hundred_thousand_while_it_is_killed_and_stopped(
+    server: Program, port: int, once: int
 ) -> None:
-    events = many(100_000 if once else 20_000)
+    events = many(100_000 if once else 10_000)
     gone = free_port()
 
     def before(number: int) -> None:
-        if number % 5 == 2:
+        if number % 10 == 2:
             # Killed in the middle of a batch: what was acknowledged is on its disk.
             threading.Timer(0.01, server.restart).start()
-        if number % 5 == 4:
+        if number % 10 == 4:
             server.pause()
             threading.Timer(0.1, server.go_on).start()
 
-    assert shutil.which("redis-server")
     with pytest.raises(Unavailable, match="see whether it runs"):
         client(gone).deliver(events[:1])
     told = drive(client(port, once_seconds=once), events, before=before)
     # Whoever restarts it may still be at it.
     until(lambda: _up(port), "Redis")
-    found = Counter(ident for ident, _ in entries(port))
+    found = idents(port)
     assert set(found) == {one.id for one in events}
     if once:
         assert max(found.values()) == 1
     assert told.rejected == {}
-    assert (tmp_path / "redis.log").exists()
 
 
 def _up(port: int) -> bool:

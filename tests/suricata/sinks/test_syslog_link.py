@@ -138,7 +138,7 @@ def test_a_receiver_that_takes_nothing_is_left(listening: socket.socket) -> None
     deadline = time.monotonic() + 60
     while way.connections < 2:
         assert time.monotonic() < deadline
-        with pytest.raises(Unavailable, match=r"not all taken|timed out"):
+        with pytest.raises(Unavailable, match=r"not all taken|Connection timed out"):
             way.send(batch)
     way.close()
 
@@ -155,6 +155,14 @@ def test_what_a_receiver_says_is_not_minded(listening: socket.socket) -> None:
     way.close()
 
 
+def test_a_receiver_that_accepts_and_says_nothing_to_tls_is_told(
+    listening: socket.socket,
+) -> None:
+    way = link(address(listening).replace("tcp", "tls"), timeout_seconds=0.2)
+    with pytest.raises(Unavailable, match="it does not answer; see whether it runs"):
+        way.send([b"one"])
+
+
 def test_a_receiver_that_answers_garbage_to_tls_is_told(listening: socket.socket) -> None:
     def serve() -> None:
         with accept(listening) as peer:
@@ -167,6 +175,16 @@ def test_a_receiver_that_answers_garbage_to_tls_is_told(listening: socket.socket
     with pytest.raises(Unavailable, match=r"no TLS \(.*\); see ca, cert and key"):
         way.send([b"one"])
     thread.join()
+
+
+def test_a_name_that_is_not_known_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    for scheme in ("tcp", "udp"):
+        with pytest.raises(Unavailable, match="its name is not known; see the address"):
+            link(f"{scheme}://siem.example:601").send([b"one"])
 
 
 def test_a_stream_of_this_machine_has_a_message_a_line(tmp_path: Path) -> None:
