@@ -114,13 +114,12 @@ class PageServer:
         *,
         say: Callable[[int, str], None],
         wrong_seconds: float = WRONG_SECONDS,
-        connection_seconds: float = CONNECTION_SECONDS,
     ) -> None:
         self._door = open_door(settings)
         self._most_viewers = settings.viewers
         self._say = say
         self._wrong_seconds = wrong_seconds
-        self._connection_seconds = connection_seconds
+        self._connection_seconds = CONNECTION_SECONDS
         self._notices = Notices(say)
         self._feed = Feed(watch, decoys, report, say=say)
         self._streams: set[asyncio.BaseTransport] = set()

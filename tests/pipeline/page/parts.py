@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import socket
 from pathlib import Path
 from typing import Any
 
 import orjson
 
 from pipeline.page.settings import PageSettings
+from tests.support.programs import free_port
 
 TOKEN = "not-to-be-guessed-0123456789"
 
@@ -52,13 +52,6 @@ def line(
         **(peeltap or {}),
     }
     return orjson.dumps({**event, **more}) + b"\n"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def settings(directory: Path, **more: Any) -> PageSettings:

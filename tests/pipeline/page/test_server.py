@@ -32,7 +32,6 @@ class Page:
     def __init__(
         self,
         directory: Path,
-        connection_seconds: float = 30.0,
         wrong_seconds: float = 0.0,
         **more: Any,
     ) -> None:
@@ -47,7 +46,6 @@ class Page:
             lambda: REPORT,
             say=lambda level, text: self.said.append((level, text)),
             wrong_seconds=wrong_seconds,
-            connection_seconds=connection_seconds,
         )
         self.server.start()
 
@@ -190,17 +188,19 @@ def test_a_browser_that_takes_nothing_holds_nobody(page: Page) -> None:
         assert seen >= QUEUE
 
 
-def test_whoever_only_connects_is_let_go(tmp_path: Path) -> None:
-    page = Page(tmp_path, viewers=1, connection_seconds=0.2)
-    try:
+def test_whoever_only_connects_is_let_go_and_a_viewer_is_not(page: Page) -> None:
+    server = page.server
+    with page.events(page.cookie()) as stream:
+        value_of(stream, "figures")
+        server._connection_seconds = 0.0
         with socket.create_connection(("127.0.0.1", page.port), timeout=30) as silent:
-            silent.sendall(b"GET / HTTP/1.1\r\n")
             assert silent.recv(100) == b""
-        with page.events(page.cookie()) as stream:
-            for _ in range(3):
-                value_of(stream, "figures")
-    finally:
-        page.server.close()
+        # A viewer's time comes as well, and nothing comes of it.
+        [viewer] = server._streams
+        assert server._loop is not None
+        server._loop.call_soon_threadsafe(server._end_unless_viewer, viewer)
+        for _ in range(2):
+            value_of(stream, "figures")
 
 
 def test_nonsense_and_large_forms_end_their_sender_only(
