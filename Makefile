@@ -12,7 +12,7 @@ PYTEST_WORKERS ?= 3
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 
-.PHONY: help setup demo check test test-rust fuzz test-python bench bench-live bench-proxy bench-setup soak agent coverage fixtures clean
+.PHONY: help setup demo check test test-rust fuzz test-python test-vm bench bench-live bench-proxy bench-setup soak agent coverage fixtures clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -50,6 +50,10 @@ fuzz: ## every fuzz target for a few seconds, from its corpus
 
 test-python:
 	pytest -n $(PYTEST_WORKERS) --dist loadgroup
+
+test-vm: ## VLANs and VRFs, in a virtual machine with a stock kernel; a part of make test
+	@scripts/setup.sh test
+	pytest tests/vm
 
 bench-setup: ## 200 segments and 50,000 addresses with ports, beside a shell script; as root
 	@python -m bench.setup

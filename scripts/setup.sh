@@ -19,6 +19,8 @@ fail() {
 }
 have() { command -v "$1" >/dev/null 2>&1; }
 
+kernel=.venv/kernel
+
 # --- What each group needs: probe, package, what goes without it ---------------------------------
 # A probe is a program, a file (with a slash) or one of the shell functions below.
 needs() {
@@ -68,6 +70,11 @@ needs() {
 		redis-server    redis-server    the tests of the Redis sink
 		rsyslogd        rsyslog         the tests of the syslog sink
 		rsyslog_tls     rsyslog-gnutls  the tests of the syslog sink with TLS
+		nginx_stream    libnginx-mod-stream  the proxies' tests with nginx in their places
+		machine_qemu    qemu-system-x86 the tests in a virtual machine
+		machine_kernel  linux-image-amd64 the tests in a virtual machine
+		busybox_static  busybox-static  the tests in a virtual machine
+		modprobe        kmod            the tests in a virtual machine
 	TABLE
     bench) cat <<-'TABLE' ;;
 		suricata_7      suricata        the comparison with Suricata's own cost
@@ -86,8 +93,25 @@ needs() {
 python_venv() { python3 -c 'import ensurepip, venv' 2>/dev/null; }
 python_headers() { python3 -c 'import pathlib, sys, sysconfig; sys.exit(not (pathlib.Path(sysconfig.get_path("include")) / "Python.h").is_file())'; }
 pcap_library() { compgen -G '/usr/lib/*/libpcap.so*' >/dev/null || compgen -G '/usr/lib*/libpcap.so*' >/dev/null; }
+# In its own place: nginx of another origin has its modules elsewhere, and takes no other's.
+nginx_stream() { [[ -e /usr/lib/nginx/modules/ngx_stream_module.so ]]; }
 # Only the BSD variant has -U, and only it takes a source port together with IPv6.
 nc_openbsd() { have nc && [[ "$(nc -h 2>&1)" == *OpenBSD* ]]; }
+# The virtual machine is for x86_64; elsewhere its tests say so, and nothing is missing.
+machine_qemu() { [[ $(uname -m) != x86_64 ]] || have qemu-system-x86_64; }
+machine_kernel() {
+    [[ $(uname -m) != x86_64 ]] || compgen -G "$kernel/boot/vmlinuz-*" >/dev/null || own_kernel
+}
+busybox_static() { have busybox && ! ldd "$(command -v busybox)" >/dev/null 2>&1; }
+# A kernel that this machine could boot itself, with the modules that the tests are about.
+own_kernel() {
+    local image
+    for image in /boot/vmlinuz-*; do
+        [[ -r $image && -n "$(find "/lib/modules/${image#/boot/vmlinuz-}/kernel/drivers/net" -name 'vrf.ko*' 2>/dev/null)" ]] &&
+            return
+    done
+    return 1
+}
 suricata_7() {
     local version
     have suricata || return 1
@@ -195,19 +219,50 @@ add_backports() {
     apt-get update -qq -o Dir::Etc::sourcelist="$file" -o Dir::Etc::sourceparts=- -o APT::Get::List-Cleanup=0
 }
 
+# The virtual machine's kernel is unpacked and not installed: a kernel that is installed gets an
+# entry in the boot menu, and this machine's next start might be with it. Of the modules only what the
+# machine can use is kept. Needs no root.
+unpack_kernel() {
+    local package draft
+    package=$(LC_ALL=C apt-cache depends linux-image-amd64 2>/dev/null | sed -n 's/^ *Depends: \(linux-image-[0-9].*\)/\1/p' | head -n 1)
+    [[ -n $package ]] || { say "apt knows no package linux-image-amd64" && return 1; }
+    say "unpacking $package into $kernel, for a virtual machine"
+    mkdir -p "$(dirname "$kernel")"
+    draft=$(mktemp -d "$kernel.XXXXXX")
+    if (cd "$draft" && apt-get download -qq -o APT::Sandbox::User=root "$package" >/dev/null) &&
+        dpkg-deb --fsys-tarfile "$draft"/*.deb | tar -x -C "$draft" --wildcards './boot/vmlinuz-*' \
+            '*/modules/*/modules.*' '*/modules/*/kernel/net/*' '*/modules/*/kernel/lib/*' \
+            '*/modules/*/kernel/crypto/*' '*/modules/*/kernel/fs/[9fn]*' '*/modules/*/kernel/drivers/virtio/*' \
+            '*/kernel/drivers/net/vrf.ko*' '*/kernel/drivers/net/veth.ko*' '*/kernel/drivers/net/tun.ko*'; then
+        rm "$draft"/*.deb
+        [[ -e $draft/lib ]] || ln -s usr/lib "$draft/lib"
+        if depmod -b "$draft" "$(basename "$draft"/lib/modules/*)" && rm -rf "$kernel" && mv "$draft" "$kernel"; then
+            return
+        fi
+    fi
+    rm -rf "$draft"
+    say "the kernel of $package could not be unpacked"
+    return 1
+}
+
 install_packages() { # PACKAGE...
-    local packages=("$@") plain=() package codename
+    local packages=() plain=() package codename unpack=false
+    for package in "$@"; do
+        if [[ $package == linux-image-amd64 ]]; then unpack=true; else packages+=("$package"); fi
+    done
     export DEBIAN_FRONTEND=noninteractive
     if ! have apt-get; then
         say "this machine has no apt; please install yourself: ${packages[*]}"
         return 0
     fi
     if ((EUID != 0)); then
-        say "not root, so nothing is installed; as root: apt-get install ${packages[*]}"
+        ((${#packages[@]} == 0)) ||
+            say "not root, so nothing is installed; as root: apt-get install ${packages[*]}"
+        if $unpack; then unpack_kernel || true; fi
         return 0
     fi
     forbid_services
-    say "installing ${packages[*]}"
+    ((${#packages[@]} == 0)) || say "installing ${packages[*]}"
     apt-get update -qq || say "apt could not refresh its lists; going on with those it has"
     for package in "${packages[@]}"; do
         [[ $package == suricata ]] || plain+=("$package")
@@ -232,6 +287,8 @@ install_packages() { # PACKAGE...
     fi
     remove_policy
     disable_services "${packages[@]}"
+    # Last: it needs depmod.
+    if $unpack; then unpack_kernel || true; fi
 }
 
 report_missing() {

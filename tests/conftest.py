@@ -1,8 +1,9 @@
 """What a machine lacks: skipped on a developer's, with the reason; a failure in the CI.
 
 @pytest.mark.suricata               runs the installed Suricata
-@pytest.mark.tool("tshark")         runs the programs named
+@pytest.mark.tool("tshark")         runs the programs named; with a slash, needs that file
 @pytest.mark.netns                  makes network namespaces, as root
+@pytest.mark.vm                     boots a virtual machine
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -25,6 +27,10 @@ def _lacks(item: pytest.Item) -> str | None:
     for marker in item.iter_markers("tool"):
         wanted += marker.args
     for program in wanted:
+        if program.startswith("/"):
+            if not Path(program).exists():
+                return f"{program} is not installed; run make setup"
+            continue
         # Servers and sniffers live in sbin, which is not on everybody's path.
         if shutil.which(program) is None and shutil.which(program, path="/usr/sbin:/sbin") is None:
             return f"the program {program} is not installed; run make setup"
@@ -32,6 +38,10 @@ def _lacks(item: pytest.Item) -> str | None:
         from fixtures import netns, programs
 
         return netns.may_build() or programs.missing()
+    if item.get_closest_marker("vm"):
+        from tests.vm import machine
+
+        return machine.missing()
     return None
 
 

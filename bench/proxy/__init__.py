@@ -1,4 +1,4 @@
-"""`make bench-proxy`: one hop of the chain, by the agent and by HAProxy, in the same run.
+"""`make bench-proxy`: one hop of the chain, by each of ours and by HAProxy, in the same run.
 
     hop        nginx behind, a proxy in the middle, a client in front; what each measurement costs
     __main__   the table, and whether the targets hold

@@ -40,6 +40,7 @@ class Channel:
         self._report = report
         self._say = say
         self._talk: Talk | None = None
+        self._connecting: End | None = None
         self._pause = FIRST_PAUSE
         self._last_why = ""
         self._again = Deadline(self._begin)
@@ -58,6 +59,10 @@ class Channel:
         """End it for good."""
         self._loop.cancel(self._again)
         self._loop.cancel(self._beat)
+        connecting, self._connecting = self._connecting, None
+        if connecting is not None:
+            self._loop.unregister(connecting.fd)
+            connecting.close()
         talk, self._talk = self._talk, None
         if talk is not None:
             talk.close("stopping")
@@ -71,6 +76,7 @@ class Channel:
             return None
 
         def connected(_: int) -> None:
+            self._connecting = None
             self._loop.unregister(end.fd)
             number = end.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if number:
@@ -82,6 +88,7 @@ class Channel:
             if self._talk is not None:
                 self._talk.say({"hello": self._hello()})
 
+        self._connecting = end
         self._loop.register(end.fd, connected, select.EPOLLOUT)
         return None
 

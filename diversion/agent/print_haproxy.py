@@ -7,7 +7,7 @@ import os
 from diversion.agent.config import AgentConfig
 from diversion.agent.rules import restore
 from diversion.proxy import haproxy
-from diversion.proxy.haproxy import NoHAProxyError, Server
+from diversion.proxy.haproxy import NoHAProxyError, Server, word
 
 
 def render(config: AgentConfig) -> str:
@@ -23,7 +23,7 @@ def render(config: AgentConfig) -> str:
     lines = haproxy.head(config.limits)
     lines.append("frontend peers")
     for one in listeners:
-        words = f"namespace {os.path.basename(one.netns)}" if one.netns else ""  # noqa: PTH119
+        words = f"namespace {word(os.path.basename(one.netns))}" if one.netns else ""  # noqa: PTH119
         if one.accept == "tproxy":
             words += f"{words and ' '}transparent"
         lines.append(haproxy.bind(one.listen, words))
@@ -31,7 +31,8 @@ def render(config: AgentConfig) -> str:
     words = ""
     if config.tls is not None:
         tls = config.tls
-        lines.insert(0, f"# {tls.certificate} must hold the certificate and the key {tls.key}")
-        words = f"ssl crt {tls.certificate} ca-file {tls.ca} verify required verifyhost {tls.name}"
+        crt, key, ca, name = map(word, (tls.certificate, tls.key, tls.ca, tls.name))
+        lines.insert(0, f"# {crt} must hold the certificate and the key {key}")
+        words = f"ssl crt {crt} ca-file {ca} verify required verifyhost {name}"
     server = Server("gateway1", config.gateway1, str(config.codec["kind"]), words)
     return haproxy.text(lines + haproxy.backend(server))

@@ -6,6 +6,7 @@ import json
 import os
 from pathlib import Path
 
+from diversion.agent.config import MAX_BYTES
 from diversion.proxy.listeners import Listener, read_listeners
 
 
@@ -27,7 +28,14 @@ def save(path: str, serial: str, listeners: tuple[Listener, ...]) -> None:
 
 def restore(path: str) -> tuple[str, tuple[Listener, ...]]:
     """Read what `save` kept: serial and set; OSError or ValueError if there is nothing good."""
-    data = json.loads(Path(path).read_text())
+    with Path(path).open("rb") as file:
+        text = file.read(MAX_BYTES + 1)
+    if len(text) > MAX_BYTES:
+        raise ValueError(f"{path}: longer than {MAX_BYTES} bytes; this is no set of rules")
+    try:
+        data = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"{path}: nested too deeply; this is no set of rules") from None
     if not isinstance(data, dict) or not isinstance(data.get("serial"), str):
         raise ValueError(f"{path}: holds no rules")
     return data["serial"], read_listeners(data.get("listeners"))

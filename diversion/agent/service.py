@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import socket
@@ -119,7 +120,10 @@ class Agent:
 
     def _connect_channel(self) -> End:
         sock = self.hub.socket_to(self._config.gateway1)
-        sock.connect_ex(self._config.gateway1)
+        number = sock.connect_ex(self._config.gateway1)
+        if number not in (0, errno.EINPROGRESS):
+            sock.close()
+            raise OSError(number, os.strerror(number))
         dressed = self._dress(sock)
         return End(dressed, plain=dressed is sock)  # type: ignore[arg-type]
 

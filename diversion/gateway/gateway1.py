@@ -40,9 +40,8 @@ class Gateway1:
             name: _or_talk(reader([settings.codec(codec) for codec in agent.headers]))
             for name, agent in self._settings.agents.items()
         }
-        # With TLS a stranger's bytes are read before his name is known.
-        names = {codec for agent in self._settings.agents.values() for codec in agent.headers}
-        self._any = _or_talk(reader([settings.codec(codec) for codec in sorted(names)]))
+        # Where each agent has addresses, a stranger need not even show a certificate.
+        self._anywhere = not all(agent.source for agent in self._settings.agents.values())
         self._own = ListenerSet(hub, self._accepted_own, lambda: None)
         self._trusted: dict[str, str | None] = {}
 
@@ -76,12 +75,13 @@ class Gateway1:
             context = server_context(one.tls.certificate, one.tls.key, one.tls.ca)
 
         def accepted(sock: socket.socket, address: Ends) -> None:
-            if context is not None:
+            name = self._name_of(address[0])
+            if context is not None and (name is not None or self._anywhere):
                 end = TlsEnd(sock, context, server_side=True)
-                Link(self._hub, end, address).read_head(self._any, self._headed)
+                link = Link(self._hub, end, address)
+                link.read_head(self._certified(link, end), self._headed)
                 return
             link = Link(self._hub, sock, address)
-            name = self._name_of(address[0])
             if name is None:
                 link.end("untrusted", reset=True)
                 return
@@ -101,15 +101,21 @@ class Gateway1:
             )
         return self._trusted[address]
 
+    def _certified(self, link: Link, end: TlsEnd) -> Parse:
+        """Read what its certificate's agent may send; the name is known with the first byte."""
+
+        def parse(stream: bytes) -> tuple[int, Any] | None:
+            if not link.agent:
+                name = end.common_name
+                agent = self._settings.agents.get(name)
+                if agent is None or (agent.source and not _is_from(agent, link.peer[0])):
+                    raise HeadError("untrusted", f"certificate of {name[:64]!r}")
+                link.agent = name
+            return self._parsers[link.agent](stream)
+
+        return parse
+
     def _headed(self, link: Link, found: object) -> None:
-        end = link.left.sock
-        if isinstance(end, TlsEnd):
-            name = end.common_name
-            agent = self._settings.agents.get(name)
-            if agent is None or (agent.source and not _is_from(agent, link.peer[0])):
-                link.end("untrusted", reset=True, why=f"certificate of {name[:64]!r}")
-                return
-            link.agent = name
         if found is _TALK:
             left, received = link.hand_over()
             self.agents.join(link.agent, left, received)

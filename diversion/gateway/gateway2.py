@@ -14,7 +14,7 @@ from diversion.proxy.link import Link
 from diversion.proxy.listener import listen
 from diversion.snat.iptables import IptablesSource
 from diversion.snat.nft import NftSource
-from diversion.snat.source import OwnSource, Source
+from diversion.snat.source import Lease, OwnSource, Source
 from diversion.snat.transparent import TransparentSource
 
 
@@ -96,15 +96,23 @@ class Gateway2:
         self._as_peer(link, sock, found.peer, decoy)
 
     def _as_peer(self, link: Link, sock: socket.socket, peer: Ends, decoy: Ends) -> None:
+        lease: Lease | None = None
+        early: list[str | None] = []
+
         def again() -> socket.socket | None:
-            other = self._hub.socket_to(decoy)
-            if self.source.rebind(other, peer):
+            try:
+                other = self._hub.socket_to(decoy)
+            except OSError:
+                return None
+            if lease is not None and lease.rebind(other):
                 return other
             other.close()
             return None
 
         def go(why: str | None) -> None:
-            if not link.is_open:
+            if lease is None:
+                early.append(why)
+            elif not link.is_open:
                 sock.close()
             elif why is not None:
                 sock.close()
@@ -112,12 +120,10 @@ class Gateway2:
             else:
                 link.bring(sock, decoy, again=again)
 
-        # `go` may be called, and the link be over, before `begin` returns.
-        over = self.source.begin(sock, peer, decoy, go)
-        if link.is_open:
-            link.on_end = over
-        else:
-            over()
+        lease = self.source.begin(sock, peer, decoy, go)
+        link.on_end = lease.over
+        for why in early:
+            go(why)
 
 
 def choose(one: LegListen, header: Header, *, any_family: bool = False) -> Ends:

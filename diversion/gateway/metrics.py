@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Any
 
 from prometheus_client import CollectorRegistry, start_http_server
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from diversion.gateway.agents import Report
 from diversion.proxy.addresses import Ends
 from diversion.proxy.counters import ENDS, Counters
 
@@ -23,7 +23,7 @@ class Proxies(Collector):
         counters: Counters,
         *,
         port_changed: Callable[[], int],
-        reports: Callable[[], dict[str, dict[str, Any]]],
+        reports: Callable[[], dict[str, Report]],
         present: Callable[[], set[str]],
     ) -> None:
         self._counters = counters
@@ -81,10 +81,9 @@ class Proxies(Collector):
         for name, report in list(self._reports().items()):
             label = name[:MAX_LABEL]
             here.add_metric([label], name in present)
-            up, down = _states(report)
-            listeners.add_metric([label, "up"], up)
-            listeners.add_metric([label, "failed"], down)
-            accepted.add_metric([label], _number(report.get("counters"), "accepted"))
+            listeners.add_metric([label, "up"], report.up)
+            listeners.add_metric([label, "failed"], report.failed)
+            accepted.add_metric([label], report.accepted)
         yield from (here, listeners, accepted)
 
 
@@ -99,17 +98,3 @@ def serve(listen: Ends, proxies: Proxies) -> Callable[[], None]:
         server.server_close()
 
     return stop
-
-
-def _states(report: dict[str, Any]) -> tuple[int, int]:
-    listeners = report.get("listeners")
-    if not isinstance(listeners, list):
-        return 0, 0
-    up = sum(isinstance(one, dict) and one.get("up") is True for one in listeners)
-    return up, len(listeners) - up
-
-
-def _number(counters: object, key: str) -> int:
-    """A number of an agent's, who may say anything."""
-    value = counters.get(key) if isinstance(counters, dict) else None
-    return value if isinstance(value, int) and 0 <= value < 1 << 63 else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 import socket
 import struct
@@ -48,6 +49,8 @@ def reader(codecs: Sequence[Mapping[str, Any]]) -> Parse:
             if not found["complete"]:
                 more = True
                 continue
+            if found["tlvs"].get("transport") == "dgram":
+                raise HeadError("header_malformed", "it is of datagrams, not of a connection")
             return found["start"] + found["length"], _header(found["true"])
         if more:
             return None
@@ -66,10 +69,31 @@ _PORTS = struct.Struct("!HH")
 def _plain_v2(stream: bytes) -> Header:
     peer_port, destination_port = _PORTS.unpack_from(stream, 24)
     peer = socket.inet_ntoa(stream[16:20]), peer_port
-    return Header(peer, (socket.inet_ntoa(stream[20:24]), destination_port))
+    header = Header(peer, (socket.inet_ntoa(stream[20:24]), destination_port))
+    if peer_port and destination_port and stream[16] in _UNICAST and stream[20] in _UNICAST:
+        return header
+    return _fit(header)
+
+
+_UNICAST = range(1, 224)
+"""First bytes of IPv4 addresses with which a connection can have them, without looking further."""
 
 
 def _header(true: Mapping[str, Any] | None) -> Header | None:
     if true is None:
         return None
-    return Header((true["src_ip"], true["src_port"]), (true["dest_ip"], true["dest_port"]))
+    ends = (true["src_ip"], true["src_port"]), (true["dest_ip"], true["dest_port"])
+    return _fit(Header(*ends))
+
+
+def _fit(header: Header) -> Header:
+    """The header, if a TCP connection can have its addresses and ports; HeadError."""
+    for whose, (address, port) in zip(header._fields, header, strict=True):
+        value = ipaddress.ip_address(address)
+        mapped = getattr(value, "ipv4_mapped", None) or value
+        if mapped.is_unspecified or mapped.is_multicast or mapped == _BROADCAST or not port:
+            raise HeadError("header_malformed", f"no connection has the {whose} {address} {port}")
+    return header
+
+
+_BROADCAST = ipaddress.IPv4Address("255.255.255.255")

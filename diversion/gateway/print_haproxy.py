@@ -8,7 +8,7 @@ from diversion.gateway.rules import OWN, Rules, RuleSet
 from diversion.gateway.settings import Gateway1Settings, Gateway2Settings, GatewaySettings
 from diversion.proxy import haproxy
 from diversion.proxy.addresses import Range, parse_ends
-from diversion.proxy.haproxy import NoHAProxyError, Server
+from diversion.proxy.haproxy import NoHAProxyError, Server, word
 
 
 def render(settings: GatewaySettings, rules: Rules | None) -> str:
@@ -31,9 +31,9 @@ def _gateway1(settings: Gateway1Settings, rules: Rules) -> list[str]:
     for at, one in enumerate(settings.listen):
         words = "accept-proxy"
         if one.tls is not None:
-            tls = one.tls
-            lines.append(f"# {tls.certificate} must hold the certificate and the key {tls.key}")
-            words += f" ssl crt {tls.certificate} ca-file {tls.ca} verify required"
+            crt, key, ca = map(word, (one.tls.certificate, one.tls.key, one.tls.ca))
+            lines.append(f"# {crt} must hold the certificate and the key {key}")
+            words += f" ssl crt {crt} ca-file {ca} verify required"
         lines += [f"frontend agents{at}", haproxy.bind(one.address, words)]
         trusted = [str(net) for agent in settings.agents.values() for net in agent.source]
         if trusted:

@@ -20,7 +20,13 @@ from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from diversion.gateway.settings import EndsField, GatewaySettings, RangeField, _Model
+from diversion.gateway.settings import (
+    EndsField,
+    GatewaySettings,
+    NameField,
+    RangeField,
+    _Model,
+)
 from diversion.proxy.addresses import Ends, Range, parse_range, show_ends
 from diversion.proxy.headers import emitter
 from diversion.proxy.listeners import RulesError, read_listeners
@@ -82,7 +88,7 @@ class Rule(_Model):
 class Rules(_Model):
     """The whole file."""
 
-    decoys: dict[str, Decoy] = Field(description="decoys by name")
+    decoys: dict[NameField, Decoy] = Field(description="decoys by name")
     rules: list[Rule] = Field(description="listeners, and where they lead")
 
     @model_validator(mode="after")

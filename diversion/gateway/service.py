@@ -6,9 +6,9 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from diversion.gateway import metrics
+from diversion.gateway.agents import Report
 from diversion.gateway.gateway1 import Gateway1
 from diversion.gateway.gateway2 import Gateway2
 from diversion.gateway.rules import Rules, RuleSet, checked
@@ -116,7 +116,7 @@ class Gateway:
 
     def _proxies(self) -> metrics.Proxies:
         one, two = self.gateway1, self.gateway2
-        reports: dict[str, dict[str, Any]] = {} if one is None else one.agents.reports
+        reports: dict[str, Report] = {} if one is None else one.agents.reports
         return metrics.Proxies(
             self.hub.counters,
             port_changed=lambda: 0 if two is None else two.source.port_changed,

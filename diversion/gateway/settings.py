@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Annotated, Any, Literal, Self
 
 import peeltap_core
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     Field,
@@ -41,6 +43,17 @@ class _Model(BaseModel):
 
 EndsField = Annotated[Ends, PlainValidator(parse_ends), PlainSerializer(show_ends)]
 NetworkField = Annotated[Network, PlainValidator(parse_network), PlainSerializer(str)]
+
+
+def _name(value: str) -> str:
+    """It stands in lines of the log and in HAProxy's file as it is."""
+    if not re.fullmatch(r"[A-Za-z0-9._-]{1,64}", value):
+        raise ValueError("a name has 1 to 64 letters, digits, '-', '_' and '.'")
+    return value
+
+
+NameField = Annotated[str, AfterValidator(_name)]
+
 RangeField = Annotated[Range, PlainValidator(parse_range)]
 
 
@@ -80,7 +93,7 @@ class Gateway1Settings(_Model):
     listen: list[AgentListen] = Field(
         default_factory=list, description="where agents connect: address, and tls if by certificate"
     )
-    agents: dict[str, KnownAgent] = Field(
+    agents: dict[NameField, KnownAgent] = Field(
         default_factory=dict,
         description="who may send headers, by the name in rules and certificate",
     )
@@ -183,6 +196,11 @@ class LimitSettings(_Model):
     )
     per_peer: int = Field(
         default=Limits.per_peer, ge=1, description="connections at a time of one peer"
+    )
+    unheaded: int = Field(
+        default=Limits.unheaded,
+        ge=1,
+        description="connections at a time from one address that have not sent their header",
     )
     header_seconds: float = Field(
         default=Limits.header_seconds, gt=0, description="until the header is whole"

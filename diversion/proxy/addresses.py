@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from socket import AF_INET6, inet_pton
 from typing import NamedTuple, Union
 
 Ends = tuple[str, int]
@@ -24,6 +25,18 @@ def parse_ends(text: object) -> Ends:
 def show_ends(ends: Ends) -> str:
     """Write an address with its port, IPv6 in brackets."""
     return f"[{ends[0]}]:{ends[1]}" if ":" in ends[0] else f"{ends[0]}:{ends[1]}"
+
+
+def whose(address: str) -> str | bytes:
+    """What stands for one host where connections are counted: an IPv6 host has a whole /64."""
+    if ":" not in address:
+        return address
+    packed = inet_pton(AF_INET6, address)
+    # IPv4 addresses in IPv6's form (RFC 4291, 2.5.5.2) are not all one host.
+    return packed[12:] if packed[:12] == _MAPPED else packed[:8]
+
+
+_MAPPED = b"\0" * 10 + b"\xff\xff"
 
 
 class Range(NamedTuple):

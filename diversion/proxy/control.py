@@ -28,6 +28,13 @@ SILENCE = 60.0
 MAX_LINE = 8 << 20
 """Bytes; 10,000 listeners fit well into it."""
 
+PACE = 1 << 20
+"""Bytes of messages a second that are listened to, after one line of the longest kind: whoever says
+more waits in the socket. Each message counts as LEAST or more, since handling it costs as much."""
+
+LEAST = 4096
+_CHUNK = 64 * 1024
+
 
 class Talk:
     """One end of a conversation. `closed(why)` is called once, when it is over."""
@@ -46,13 +53,18 @@ class Talk:
         self._message = message
         self._closed: Callable[[str], None] | None = closed
         self._in = bytearray(received)
+        self._searched = 0
+        """How much of it is known to hold no end of a line."""
         self._out = bytearray()
-        self._heard = loop.now
+        self._heard = self._counted = loop.now
+        self._may = MAX_LINE
+        """Bytes that may be listened to now; PACE more each second."""
         self._silence = Deadline(self._due)
+        self._patience = Deadline(self._go_on)
         loop.register(end.fd, self._happened, _EVENTS)
         loop.at(loop.now + SILENCE, self._silence)
-        if received:
-            loop.soon(self._read)
+        # Of what came with the preface, and of what TLS still holds, no event tells.
+        loop.soon(self._read)
 
     @property
     def is_open(self) -> bool:
@@ -77,16 +89,16 @@ class Talk:
         if closed is None:
             return
         self._loop.cancel(self._silence)
+        self._loop.cancel(self._patience)
         self._loop.forget(self._end.fd)
         self._end.close()
         closed(why)
 
     def _happened(self, events: int) -> None:
-        if self._closed is None:
-            return
         self._write()
-        if self._closed is not None:
-            self._read()
+        self._read()
+        # What was read may have been the last of the handshake for which the rest has waited.
+        self._write()
 
     def _write(self) -> None:
         if self._closed is None:
@@ -102,39 +114,59 @@ class Talk:
             self.close(_why(error))
 
     def _read(self) -> None:
-        while self._closed is not None:
-            self._take_lines()
-            if self._closed is None:
-                return
-            try:
-                got = self._end.sock.recv(65536)
-            except BlockingIOError:
-                return
-            except OSError as error:
-                self.close(_why(error))
-                return
-            if not got:
-                self.close("the other side ended it")
-                return
-            self._heard = self._loop.now
-            self._in += got
+        """Take one piece and what is whole in it; the next piece has its turn a round later."""
+        if self._closed is None or not self._take_lines():
+            return
+        try:
+            got = self._end.sock.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError as error:
+            self.close(_why(error))
+            return
+        if not got:
+            self.close("the other side ended it")
+            return
+        self._heard = self._loop.now
+        self._in += got
+        if self._take_lines():
             if len(self._in) > MAX_LINE:
                 self.close("a line is too long")
+                return
+            self._loop.soon(self._read)
 
-    def _take_lines(self) -> None:
-        *lines, rest = bytes(self._in).split(b"\n")
-        self._in = bytearray(rest)
-        for line in lines:
-            try:
-                message = json.loads(line)
-            except (ValueError, RecursionError):
-                message = None
-            if not isinstance(message, dict):
-                self.close("what came is no message")
-                return
-            self._message(message)
-            if self._closed is None:
-                return
+    def _take_lines(self) -> bool:
+        """Handle the messages that are whole; False if it is over, or enough for now."""
+        self._may = min(MAX_LINE, self._may + int((self._loop.now - self._counted) * PACE))
+        self._counted = self._loop.now
+        start, searched, self._searched = 0, self._searched, 0
+        try:
+            while self._may > 0:
+                end = self._in.find(b"\n", max(start, searched))
+                if end < 0:
+                    self._searched = len(self._in) - start
+                    return True
+                line = bytes(self._in[start:end])
+                start = end + 1
+                self._may -= max(len(line), LEAST)
+                try:
+                    message = json.loads(line)
+                except (ValueError, RecursionError):
+                    message = None
+                if not isinstance(message, dict):
+                    self.close("what came is no message")
+                    return False
+                self._message(message)
+                if self._closed is None:
+                    return False
+        finally:
+            # Also where handling it was a mistake of ours: it is not made twice.
+            del self._in[:start]
+        self._loop.at(self._loop.now - self._may / PACE, self._patience)
+        return False
+
+    def _go_on(self, _: float) -> None:
+        self._read()
 
     def _due(self, now: float) -> float | None:
         if self._heard + SILENCE > now:

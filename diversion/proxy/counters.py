@@ -37,11 +37,12 @@ ENDS = {
     "source_failed": "the peer's address could not be taken as the source",
     "limit_total": "too many connections at a time",
     "limit_peer": "too many connections of this peer at a time",
+    "limit_source": "too many connections at a time that have sent no header",
     "limit_files": "no descriptors left",
 }
 """How a connection can end, by the words that stand in its line and in the metrics."""
 
-UNTOLD = frozenset(("limit_total", "limit_files"))
+UNTOLD = frozenset(("limit_total", "limit_source", "limit_files"))
 """Ends that are counted only: a flood must not become a flood of lines."""
 
 
@@ -70,10 +71,28 @@ class Counters:
         }
 
 
+_LONGEST = (2000, 1000, 200, 20)
+"""Characters of a text in a line, and of the texts of a list together: the first that fits."""
+
+
+def _cut(more: dict[str, Any], longest: int) -> dict[str, Any]:
+    """The values of a line with their texts cut; of a traceback the end is what counts."""
+    found = {}
+    for key, value in more.items():
+        if isinstance(value, str):
+            value = value[-longest:] if "\n" in value else value[:longest]
+        elif isinstance(value, (list, tuple)):
+            value = [str(one)[: longest // 5] for one in value[:5]]
+        found[key] = value
+    return found
+
+
 class Lines:
     """Lines to a descriptor, written at the end of a round and never waited for.
 
-    A reader that does not read costs lines, at most `room` bytes of them kept, not the relay.
+    Each is at most PIPE_BUF bytes long, so that it is one write, before or behind those of others
+    on the same pipe. A reader that does not read costs lines, at most `room` bytes of them kept,
+    not the relay.
     """
 
     def __init__(self, fd: int, counters: Counters, *, room: int = 1 << 20) -> None:
@@ -86,17 +105,23 @@ class Lines:
         self._poll.register(fd, select.POLLOUT)
 
     def put(self, line: str) -> None:
-        """Keep a line until `flush`."""
+        """Keep a line until `flush`; one that is no single write of a pipe is lost."""
         data = line.encode("utf-8", "backslashreplace") + b"\n"
-        if self._held + len(data) > self._room:
+        if len(data) > select.PIPE_BUF or self._held + len(data) > self._room:
             self._counters.lines_lost += 1
             return
         self._held += len(data)
         self._lines.append(data)
 
     def say(self, level: str, event: str, **more: Any) -> None:
-        """A line about the service itself."""
-        self.put(json.dumps({"time": timestamp(), "level": level, "event": event, **more}))
+        """A line about the service itself; what is too long in it is cut."""
+        head = {"time": timestamp(), "level": level, "event": event}
+        line = json.dumps({**head, **more})
+        for longest in _LONGEST:
+            if len(line) < select.PIPE_BUF:
+                break
+            line = json.dumps({**head, **_cut(more, longest), "cut": True})
+        self.put(line)
 
     def flush(self) -> bool:
         """Write what can be written at once; True if nothing is left."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -60,6 +61,16 @@ def backend(server: Server, lines: Iterable[str] = ()) -> list[str]:
         *lines,
         f"  server {server.name} {to}{_send(server.codec)}{words}",
     ]
+
+
+def word(name: str) -> str:
+    """A name or a path as one word of the file; NoHAProxyError where it would be more, or less."""
+    if not _WORD.fullmatch(name):
+        raise NoHAProxyError(f"{name!r} cannot stand in HAProxy's file: give it a plainer name")
+    return name
+
+
+_WORD = re.compile(r"[A-Za-z0-9_./:@%+,=-]+")
 
 
 def text(lines: Sequence[str]) -> str:

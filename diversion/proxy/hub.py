@@ -11,7 +11,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from diversion.proxy.addresses import Ends
+from diversion.proxy.addresses import Ends, whose
 from diversion.proxy.counters import Counters, Lines
 from diversion.proxy.link import Link
 from diversion.proxy.loop import Deadline, Loop
@@ -32,6 +32,7 @@ class Limits:
 
     connections: int = 20_000
     per_peer: int = 2_000
+    unheaded: int = 1_000
     header_seconds: float = 5.0
     header_bytes: int = 4_096
     connect_seconds: float = 10.0
@@ -50,7 +51,9 @@ class Hub:
         self.lines = Lines(lines_fd, self.counters)
         self.draining = False
         self._links: set[Link] = set()
-        self._peers: dict[str, int] = {}
+        self._peers: dict[str | bytes, int] = {}
+        self._sources: dict[str | bytes, int] = {}
+        self._owing = 0
         self._listeners: dict[int, socket.socket] = {}
         self._flushing = False
         self._drained = Deadline(self._drain_due)
@@ -152,19 +155,29 @@ class Hub:
 
     def count_peer(self, address: str) -> bool:
         """Count one more connection of a peer, unless it has as many as it may."""
-        count = self._peers.get(address, 0)
-        if count >= self.limits.per_peer:
-            return False
-        self._peers[address] = count + 1
-        return True
+        return _count(self._peers, address, self.limits.per_peer)
 
     def uncount_peer(self, address: str) -> None:
         """One less."""
-        count = self._peers[address] - 1
-        if count:
-            self._peers[address] = count
-        else:
-            del self._peers[address]
+        _uncount(self._peers, address)
+
+    def count_source(self, address: str) -> bool:
+        """Count one more connection from an address that owes its header, unless it may not.
+
+        Of all together at most every second one may owe it: however many addresses somebody has, he
+        does not take the place of those that are brought onward.
+        """
+        if 2 * self._owing >= self.limits.connections:
+            return False
+        if not _count(self._sources, address, self.limits.unheaded):
+            return False
+        self._owing += 1
+        return True
+
+    def uncount_source(self, address: str) -> None:
+        """One less."""
+        self._owing -= 1
+        _uncount(self._sources, address)
 
     def say(self, level: str, event: str, **more: object) -> None:
         """Write a line about the service."""
@@ -212,6 +225,24 @@ class Hub:
         for link in list(self._links):
             link.end("drained", reset=True)
         self.loop.stop()
+
+
+def _count(counts: dict[str | bytes, int], address: str, most: int) -> bool:
+    host = whose(address)
+    count = counts.get(host, 0)
+    if count >= most:
+        return False
+    counts[host] = count + 1
+    return True
+
+
+def _uncount(counts: dict[str | bytes, int], address: str) -> None:
+    host = whose(address)
+    count = counts[host] - 1
+    if count:
+        counts[host] = count
+    else:
+        del counts[host]
 
 
 def raise_file_limit(connections: int) -> None:

@@ -10,6 +10,7 @@ becomes an RST on the other, so that the peer sees what it would see without a p
 from __future__ import annotations
 
 import errno
+import json
 import select
 import socket
 from collections.abc import Callable
@@ -32,6 +33,9 @@ _MORE = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLPRI
 """After these a short read may not be the last: the end is to be read yet, or a mark cut it."""
 
 _FAILED = select.EPOLLERR | select.EPOLLHUP
+
+MOST_WHY = 500
+"""Characters of a reason: its line stays one write, also where each of them takes six bytes."""
 
 HEAD, WAITING, CONNECTING, RELAYING, FLUSHING, OVER = range(6)
 
@@ -58,6 +62,7 @@ class Link:
         "_counted",
         "_deadline",
         "_down",
+        "_from",
         "_head",
         "_last",
         "_limit",
@@ -96,6 +101,8 @@ class Link:
         self._shaking = False
         """Whether the other side is connected, but has not done its part of TLS."""
         self._counted: str | None = None
+        self._from: str | None = None
+        """The address that counts as one that owes a header."""
         self._started = self._last = hub.loop.now
         self._limit = hub.limits.header_seconds
         self._deadline = Deadline(self._due)
@@ -120,7 +127,14 @@ class Link:
         return False
 
     def read_head(self, parse: Parse, then: Then) -> None:
-        """Show what comes first to `parse` until it has seen its header; then call `then`."""
+        """Show what comes first to `parse` until it has seen its header; then call `then`.
+
+        Over at once if too many connections from this address have not sent theirs.
+        """
+        if not self.hub.count_source(self.peer[0]):
+            self.end("limit_source", reset=True)
+            return
+        self._from = self.peer[0]
         self._parse = parse
         self._then = then
         self._stage = HEAD
@@ -206,9 +220,6 @@ class Link:
             if not events & select.EPOLLOUT:
                 return
             self._stage = RELAYING
-            if not self.left.plain:
-                # What came in one piece with the header lies in TLS, and no event tells of it.
-                self.left.readable = True
             if right.plain:
                 self._brought()
             else:
@@ -242,18 +253,20 @@ class Link:
         if not self._shaking:
             self._last = self.hub.loop.now
         try:
-            more = up.run()
-            more = down.run() or more
+            # The other side first: reading there brings on the handshake for which `up` waits.
+            more = down.run()
+            more = up.run() or more
             if not right.plain or not self.left.plain:
                 self._flush_ends()
+                # Sending may have taken what there is to read.
+                more = more or (right.holds and self.left.writable and not down.ended)
         except FlowError as error:
+            # What had come from the end that failed is not void, only what was held for it.
+            (down if error.end is right else up).last_words()
             self._failed(error.end, error.error)
             return
         if self._shaking and isinstance(right.sock, TlsEnd) and right.sock.shaken:
             self._brought()
-            # A send that waited for the handshake did not wait for room: no event ends that.
-            right.readable = right.writable = True
-            more = True
         if up.ended and down.ended:
             self._stage = FLUSHING
             self._flush()
@@ -324,9 +337,15 @@ class Link:
                 # What stands behind the header is payload, whatever it looks like.
                 self._head = self._head[found[0] :]
                 self._stage = WAITING
+                self._headed()
                 self._then(self, found[1])
             elif len(self._head) >= limit:
                 self.end("header_malformed", reset=True)
+
+    def _headed(self) -> None:
+        if self._from is not None:
+            self.hub.uncount_source(self._from)
+            self._from = None
 
     # --- The end ---
 
@@ -369,6 +388,7 @@ class Link:
     def _leave(self) -> None:
         self.hub.loop.cancel(self._deadline)
         self.hub.closed(self)
+        self._headed()
         if self._counted is not None:
             self.hub.uncount_peer(self._counted)
         if self.on_end is not None:
@@ -388,9 +408,7 @@ class Link:
         seconds = self.hub.loop.now - self._started
         line += f', "seconds": {seconds:.3f}, "end": "{how}"'
         if why:
-            import json
-
-            line += f', "why": {json.dumps(why)}'
+            line += f', "why": {json.dumps(why[:MOST_WHY])}'
         self.hub.lines.put(line + "}")
 
 

@@ -57,6 +57,18 @@ def namespace(path: str | None) -> Iterator[None]:
         os.close(home)
 
 
+def identity(path: str) -> tuple[int, int] | None:
+    """What tells the namespace of a file from one that is made anew under the same name.
+
+    While a socket in it is open its number is not given to another. None if there is no such file.
+    """
+    try:
+        found = os.stat(path)  # noqa: PTH116
+    except (OSError, ValueError):
+        return None
+    return found.st_dev, found.st_ino
+
+
 def _setns(fd: int) -> None:
     if _libc.setns(fd, CLONE_NEWNET) != 0:
         number = ctypes.get_errno()
@@ -107,7 +119,8 @@ def destination(sock: socket.socket, accept: str) -> Ends:
             if error.errno not in (errno.ENOENT, errno.ENOPROTOOPT, errno.EOPNOTSUPP):
                 raise
     name = sock.getsockname()
-    return name[0], name[1]
+    # A link-local address stands there with its interface: fe80::1%eth0.
+    return name[0].partition("%")[0], name[1]
 
 
 def _original(sock: socket.socket) -> Ends:

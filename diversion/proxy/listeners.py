@@ -3,7 +3,8 @@
     [{"name": "web", "listen": "192.168.110.2:80", "accept": "direct", "netns": "/run/netns/edge"}]
 
 A listener that stays in the set is not touched, and connections outlive their listener. One that
-cannot be opened, because its address or namespace is not there yet, is tried again.
+cannot be opened, because its address or namespace is not there yet, is tried again; one whose
+namespace was made anew is opened there, since nobody can reach the old one any more.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from diversion.proxy.listener import ACCEPT_WAYS
 from diversion.proxy.loop import Deadline
 
 RETRY = 5.0
-"""Seconds until a listener that could not be opened is tried again."""
+"""Seconds until a listener that could not be opened is tried again, and between looks at whether
+namespaces are still those in which listeners were opened."""
 
 MAX_LISTENERS = 10_000
 
@@ -127,6 +129,8 @@ class ListenerSet:
         self._want: tuple[Listener, ...] = ()
         self._open: dict[Listener, socket.socket] = {}
         self._failed: dict[Listener, str] = {}
+        self._spaces: dict[Listener, tuple[int, int] | None] = {}
+        """In which namespace each listener with `netns` was opened."""
         self._retry = Deadline(self._retries)
 
     @property
@@ -138,7 +142,7 @@ class ListenerSet:
         """Make this the set."""
         todo = change(tuple(self._open), want)
         for one in todo.close:
-            self._hub.unserve(self._open.pop(one))
+            self._close(one)
         self._want = want
         self._failed.clear()
         same = {_socket_of(one): one for one in self._open}
@@ -148,11 +152,14 @@ class ListenerSet:
                 self._listen(one)
             elif before != one:
                 self._open[one] = self._open.pop(before)
+                if before in self._spaces:
+                    self._spaces[one] = self._spaces.pop(before)
 
     def stop(self) -> None:
         """Try nothing any more; the hub closes what is open."""
         self._hub.loop.cancel(self._retry)
         self._open.clear()
+        self._spaces.clear()
 
     def report(self) -> list[dict[str, Any]]:
         """Each listener, whether it is up, and what is wrong if not."""
@@ -161,7 +168,13 @@ class ListenerSet:
             for one in self._want
         ]
 
+    def _close(self, one: Listener) -> None:
+        self._spaces.pop(one, None)
+        self._hub.unserve(self._open.pop(one))
+
     def _listen(self, one: Listener) -> None:
+        # Looked at before it is entered: if it changes in between, it is seen to have changed.
+        space = None if one.netns is None else listening.identity(one.netns)
         try:
             sock = listening.listen(one.listen, accept=one.accept, netns=one.netns)
         except (OSError, ValueError) as error:
@@ -169,10 +182,13 @@ class ListenerSet:
             if self._failed.get(one) != why:
                 self._hub.say("error", "listener failed", listener=one.name, why=why)
             self._failed[one] = why
-            self._hub.loop.at(self._hub.loop.now + RETRY, self._retry)
+            self._look_later()
             return
         self._failed.pop(one, None)
         self._open[one] = sock
+        if one.netns is not None:
+            self._spaces[one] = space
+            self._look_later()
         accept = one.accept
         # A socket with one address knows it; any other is asked for each connection.
         fixed = one.listen if accept == "direct" and not _is_any(one.listen) else None
@@ -182,11 +198,26 @@ class ListenerSet:
 
         self._hub.serve(sock, accepted)
 
-    def _retries(self, _: float) -> float | None:
-        for one in list(self._failed):
+    def _look_later(self) -> None:
+        if not self._retry.is_set:
+            self._hub.loop.at(self._hub.loop.now + RETRY, self._retry)
+
+    def _retries(self, now: float) -> float | None:
+        """Open what failed, and what is in a namespace that is no more; tell if there was any."""
+        paths = {one.netns for one in self._spaces if one.netns is not None}
+        there = {path: listening.identity(path) for path in paths}
+        # A name that is gone says nothing: the namespace may live on without it.
+        lost = [
+            one for one, space in self._spaces.items() if there[str(one.netns)] not in (None, space)
+        ]
+        for one in lost:
+            self._close(one)
+        again = [*self._failed, *lost]
+        for one in again:
             self._listen(one)
-        self._changed()
-        return None
+        if again:
+            self._changed()
+        return now + RETRY if self._failed or self._spaces else None
 
 
 def _socket_of(one: Listener) -> Listener:

@@ -10,6 +10,7 @@ that a child still has open goes on reporting under its old number.
 
 from __future__ import annotations
 
+import heapq
 import os
 import select
 import time
@@ -23,6 +24,7 @@ TICK = 0.5
 """Seconds; deadlines are kept in slots of this width, so that they cost nothing to move."""
 
 _EVENTS = 1024
+_SPARE = 64
 
 
 class Deadline:
@@ -37,6 +39,11 @@ class Deadline:
         self.due = due
         self.slot = -1
 
+    @property
+    def is_set(self) -> bool:
+        """Whether it is going to be asked."""
+        return self.slot >= 0
+
 
 class Loop:
     """Runs handlers until `stop`. Everything but `call` and `stop` belongs to the loop's thread."""
@@ -48,6 +55,9 @@ class Loop:
         self._soon: deque[Callable[[], None]] = deque()
         self._called: deque[Callable[[], None]] = deque()
         self._slots: dict[int, set[Deadline]] = {}
+        """Deadlines by the tick at which they are asked; no slot is empty."""
+        self._order: list[int] = []
+        """A heap of the slots; some of its numbers may be of slots that are gone."""
         self._running = False
         self.now = time.monotonic()
         """The time at which the round began, on the monotonic clock, in seconds."""
@@ -97,22 +107,32 @@ class Loop:
         if slot != deadline.slot:
             self.cancel(deadline)
             deadline.slot = slot
-            try:
-                self._slots[slot].add(deadline)
-            except KeyError:
-                self._slots[slot] = {deadline}
+            there = self._slots.get(slot)
+            if there is not None:
+                there.add(deadline)
+                return
+            self._slots[slot] = {deadline}
+            if len(self._order) > 2 * len(self._slots) + _SPARE:
+                self._order = sorted(self._slots)
+            else:
+                heapq.heappush(self._order, slot)
 
     def cancel(self, deadline: Deadline) -> None:
         """Ask it no more."""
         if deadline.slot >= 0:
+            there = self._slots.get(deadline.slot)
             # Its slot may be the one that is just being asked.
-            self._slots.get(deadline.slot, set()).discard(deadline)
+            if there is not None:
+                there.discard(deadline)
+                if not there:
+                    del self._slots[deadline.slot]
             deadline.slot = -1
 
     def _expire(self) -> None:
         current = int(self.now / TICK)
-        for slot in sorted(slot for slot in self._slots if slot <= current):
-            for deadline in self._slots.pop(slot):
+        while self._order and self._order[0] <= current:
+            slot = heapq.heappop(self._order)
+            for deadline in self._slots.pop(slot, ()):
                 # Asking one may have cancelled or moved another of the same slot.
                 if deadline.slot == slot:
                     deadline.slot = -1
@@ -126,12 +146,10 @@ class Loop:
 
     def _timeout(self) -> float:
         """Seconds until the next slot that has something in it; -1 if there is none."""
-        while self._slots:
-            first = min(self._slots)
-            if self._slots[first]:
-                return max(0.0, first * TICK - time.monotonic())
-            del self._slots[first]
-        return -1
+        order, slots = self._order, self._slots
+        while order and order[0] not in slots:
+            heapq.heappop(order)
+        return max(0.0, order[0] * TICK - time.monotonic()) if order else -1
 
     # --- Running ---
 

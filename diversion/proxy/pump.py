@@ -20,6 +20,8 @@ import socket
 import struct
 from contextlib import suppress
 
+from diversion.proxy.tls import TlsEnd, TlsUnfinishedError, rest_of
+
 BUFFER = 64 * 1024
 SMALL_BUFFER = 4 * 1024
 ROOMY = 32 * 1024 * 1024
@@ -53,6 +55,11 @@ class End:
         self.writable = False
         self.hung_up = False
         """Whether a FIN or an urgent byte was announced: a short read then is not the last."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether TLS has taken from the socket what nobody has read yet: no event tells of it."""
+        return isinstance(self.sock, TlsEnd) and self.sock.holds
 
     def close(self, *, reset: bool = False) -> None:
         """Close it, with RST instead of FIN if asked to."""
@@ -103,7 +110,18 @@ waiting_bytes = 0
 class Flow:
     """One direction of a connection."""
 
-    __slots__ = ("ended", "full", "moved", "pipe", "piped", "sink", "source", "splicing", "waiting")
+    __slots__ = (
+        "broken",
+        "ended",
+        "full",
+        "moved",
+        "pipe",
+        "piped",
+        "sink",
+        "source",
+        "splicing",
+        "waiting",
+    )
 
     def __init__(self, source: End, sink: End) -> None:
         self.source = source
@@ -115,6 +133,8 @@ class Flow:
         self.full = 0
         self.ended = False
         """Whether the source has ended and the sink has been told."""
+        self.broken = False
+        """Whether the source has failed: what comes behind its last bytes is no end then."""
         self.moved = 0
         """Bytes given to the sink, headers not counted."""
 
@@ -146,18 +166,18 @@ class Flow:
                     return False
                 try:
                     sent = sink.sock.send(self.waiting)
-                except BlockingIOError:
-                    sink.writable = False
+                except BlockingIOError as error:
+                    sink.writable = isinstance(error, TlsUnfinishedError)
                     return False
                 except OSError as error:
                     raise FlowError(sink, error) from None
                 waiting_bytes -= sent
                 self.moved += sent
                 if sent < len(self.waiting):
-                    self.waiting = self.waiting[sent:]
+                    self.waiting = rest_of(self.waiting, sent)
                     continue
                 self.waiting = None
-            if not source.readable or not sink.writable:
+            if not sink.writable or not (source.readable or source.holds):
                 return False
             try:
                 if self.splicing:
@@ -172,7 +192,8 @@ class Flow:
             except OSError as error:
                 raise FlowError(source, error) from None
             if not got:
-                self._end()
+                if not self.broken:
+                    self._end()
                 return False
             if got == size:
                 self.full += 1
@@ -184,8 +205,8 @@ class Flow:
                     source.readable = False
             try:
                 sent = sink.sock.send(_view[:got])
-            except BlockingIOError:
-                sink.writable = False
+            except BlockingIOError as error:
+                sink.writable = isinstance(error, TlsUnfinishedError)
                 sent = 0
             except OSError as error:
                 raise FlowError(sink, error) from None
@@ -254,6 +275,12 @@ class Flow:
             self.sink.sock.shutdown(socket.SHUT_WR)
         except OSError as error:
             raise FlowError(self.sink, error) from None
+
+    def last_words(self) -> None:
+        """The source has failed: pass on what had come from it before."""
+        self.broken = self.source.readable = True
+        with suppress(FlowError):
+            self.run()
 
     def drop(self) -> None:
         """Give up what is held; the connection is over."""

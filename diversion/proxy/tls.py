@@ -19,6 +19,13 @@ class TlsRefusedError(OSError):
     """The two sides could not agree; the message says on what."""
 
 
+class TlsUnfinishedError(BlockingIOError):
+    """Nothing can be sent before the other side has said its part of the handshake.
+
+    It is not room that is lacking: what ends the waiting is something to read.
+    """
+
+
 def server_context(certificate: str, key: str, ca: str) -> ssl.SSLContext:
     """For the side that accepts: it wants a certificate from `ca` of whoever connects.
 
@@ -38,6 +45,9 @@ def client_context(certificate: str, key: str, ca: str) -> ssl.SSLContext:
 
 def _with_files(context: ssl.SSLContext, certificate: str, key: str, ca: str) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    # Nothing here is resumed, and a handshake in the middle of a stream is only ever asked for by
+    # somebody who wants it to cost.
+    context.options |= ssl.OP_NO_TICKET | ssl.OP_NO_RENEGOTIATION
     for what, path in (("certificate", certificate), ("key", key), ("ca", ca)):
         try:
             with Path(path).open("rb"):
@@ -57,10 +67,17 @@ def _with_files(context: ssl.SSLContext, certificate: str, key: str, ca: str) ->
     return context
 
 
+def rest_of(view: memoryview, sent: int) -> memoryview:
+    """What is left of bytes that wait; a small rest does not keep the whole, as a view would."""
+    rest = view[sent:]
+    return rest if 2 * len(rest) > len(view.obj) else memoryview(bytes(rest))  # type: ignore[arg-type]
+
+
 class TlsEnd:
     """TLS over a non-blocking socket.
 
     The handshake happens by itself, in whatever is called first; TlsRefusedError if it fails.
+    Events tell of what comes to the socket; of what has been taken from there, `holds` does.
     """
 
     def __init__(
@@ -78,6 +95,7 @@ class TlsEnd:
             self._in, self._out, server_side=server_side, server_hostname=server_name
         )
         self._unsent = memoryview(b"")
+        self._holds = False
         self._shaken = False
         self._closing = False
 
@@ -104,14 +122,21 @@ class TlsEnd:
                     return str(value)
         return ""
 
+    @property
+    def holds(self) -> bool:
+        """Whether there may be something to read though the socket has nothing more."""
+        return self._holds
+
     def recv_into(self, buffer: bytearray | memoryview, size: int) -> int:
         """As of a socket; 0 after a close_notify."""
         while True:
             try:
                 if not self._shaken:
                     self._shake()
-                return cast(int, self._tls.read(size, buffer))
+                got = cast(int, self._tls.read(size, buffer))
             except ssl.SSLWantReadError:
+                # A part of a record at most.
+                self._holds = False
                 self.flush()
                 self._feed()
             except ssl.SSLZeroReturnError:
@@ -120,6 +145,9 @@ class TlsEnd:
                 raise ConnectionResetError("cut within TLS") from None
             except ssl.SSLError as error:
                 raise self._refused(error) from None
+            else:
+                self._holds = bool(self._tls.pending() or self._in.pending)
+                return got
 
     def recv(self, size: int) -> bytes:
         """As of a socket."""
@@ -127,7 +155,11 @@ class TlsEnd:
         return bytes(buffer[: self.recv_into(buffer, size)])
 
     def send(self, data: bytes | memoryview) -> int:
-        """As of a socket; what was taken may still be waiting here for the socket."""
+        """As of a socket; what was taken may still be waiting here for the socket.
+
+        BlockingIOError if the socket has no room; TlsUnfinishedError, which is one too, if the
+        handshake waits for the other side.
+        """
         self.flush()
         if self._unsent:
             raise BlockingIOError
@@ -139,7 +171,10 @@ class TlsEnd:
                 break
             except ssl.SSLWantReadError:
                 self.flush()
-                self._feed()
+                try:
+                    self._feed()
+                except BlockingIOError:
+                    raise TlsUnfinishedError from None
             except ssl.SSLError as error:
                 raise self._refused(error) from None
         self.flush()
@@ -161,9 +196,10 @@ class TlsEnd:
                 if not self._unsent:
                     return
             try:
-                self._unsent = self._unsent[self._sock.send(self._unsent) :]
+                sent = self._sock.send(self._unsent)
             except BlockingIOError:
                 return
+            self._unsent = rest_of(self._unsent, sent)
 
     @property
     def shaken(self) -> bool:
@@ -194,6 +230,7 @@ class TlsEnd:
     def _feed(self) -> None:
         """Take what the socket has; BlockingIOError if that is nothing."""
         got = self._sock.recv(_CHUNK)
+        self._holds = True
         if got:
             self._in.write(got)
         else:

@@ -13,7 +13,8 @@ plan       the steps from the one to the other: pure
 steps      a step, its inverse, its form in the journal; `words`: what a person would have typed
 apply      carries steps out, with a journal, and takes them back in reverse if one fails
 machine    the kernel, in whatever namespace: `netlink`, /proc/sys, `firewall` (nft or iptables)
-segments   the part of `desired` about segments, routers and tunnels; `names` follow from addresses
+segments   the part of `desired` about segments, routers and tunnels; `vrfs` that about networks
+           that overlap; `names` follow from addresses
 journal    what was changed, from which former value, in a file that outlives a crash
 """
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import itertools
 from collections.abc import Iterator
 
 from diversion.setup.desired import MAX_MARKED
@@ -15,6 +16,7 @@ def problems(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
     """Give (place, what is wrong; what helps) for each."""
     yield from _networks(settings)
     yield from _virtual(settings)
+    yield from _vrfs(settings)
 
 
 def _networks(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
@@ -81,3 +83,39 @@ def _virtual(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
             f"{marked} addresses with a MAC of their own; at most {MAX_MARKED} in one topology: "
             "use the style direct for the rest",
         )
+
+
+def _vrfs(settings: TopologySettings) -> Iterator[tuple[Origin, str]]:
+    """Whose mapped prefix an address is in must be plain; with two VRFs it is the other one's."""
+    ports = {port: name for name, one in settings.bridges.items() for port in one.ports}
+    taken: dict[str, str] = {}
+    for name, vrf in settings.vrfs.items():
+        here: Origin = ("vrfs", name)
+        if vrf.on in taken:
+            yield (*here, "on"), f"{vrf.on} is in the VRF {taken[vrf.on]} already; take another"
+        elif vrf.on in ports:
+            yield (*here, "on"), f"{vrf.on} is a port of {ports[vrf.on]}; name the bridge instead"
+        elif vrf.on in settings.bridges and settings.bridges[vrf.on].addresses:
+            what = f"the addresses of {vrf.on} are its VRF's; move them here from bridges"
+            yield (*here, "addresses"), what
+        taken.setdefault(vrf.on, name)
+        if name in settings.bridges:
+            yield here, f"{name} is one of the file's bridges already; take another name"
+    pairs = itertools.combinations(settings.vrfs.items(), 2)
+    for (first, one), (second, other) in pairs:
+        mapped = ipaddress.ip_network(other.mapped)
+        if len(settings.vrfs) > 2 and mapped.overlaps(ipaddress.ip_network(one.mapped)):
+            yield (
+                ("vrfs", second, "mapped"),
+                f"{mapped} overlaps {one.mapped} of {first}; with more than two VRFs each needs a "
+                "prefix of its own",
+            )
+    for name, vrf in settings.vrfs.items():
+        for other_name, other in settings.vrfs.items():
+            network = ipaddress.ip_network(other.network)
+            if other_name != name and network.overlaps(ipaddress.ip_network(vrf.mapped)):
+                yield (
+                    ("vrfs", name, "mapped"),
+                    f"{vrf.mapped} overlaps the network {network} of {other_name}, which could not "
+                    "tell the two apart; take another prefix",
+                )

@@ -11,7 +11,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, Literal
 
-from diversion.setup import segments
+from diversion.setup import segments, vrfs
 from diversion.setup.firewall.rules import AddressSet, Match, Rule
 from diversion.setup.names import mark_base, short, spread, stable_mac
 from diversion.setup.settings import (
@@ -77,9 +77,11 @@ class Building:
     def build(self) -> None:
         """Add everything that the file asks for."""
         settings = self.settings
-        forwards = bool(settings.virtual or settings.gateway2 or settings.tunnels)
+        forwards = [
+            key for key in ("virtual", "gateway2", "tunnels", "vrfs") if getattr(settings, key)
+        ]
         if forwards:
-            self.told += forwarding("", self.backend, ("virtual",))
+            self.told += forwarding("", self.backend, (forwards[0],))
         for name, bridge in settings.bridges.items():
             self.told += _bridge(name, bridge, ("bridges", name))
         for at, virtual in enumerate(settings.virtual):
@@ -89,6 +91,7 @@ class Building:
         for at, gateway2 in enumerate(settings.gateway2):
             self._gateway2(gateway2, ("gateway2", at))
         segments.add(self)
+        vrfs.add(self)
         if settings.tap is not None:
             self._tap(settings.tap, ("tap",))
         for link, offloads in settings.offloads.items():

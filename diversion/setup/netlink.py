@@ -20,8 +20,10 @@ from diversion.setup.things import (
     LinkSetting,
     PolicyRule,
     Route,
+    RuleFamily,
     Thing,
     Value,
+    VrfRule,
 )
 
 if TYPE_CHECKING:
@@ -37,6 +39,7 @@ _SCOPE_LINK: Final = 253
 _SCOPE_HOST: Final = 254
 _RTN_UNICAST: Final = 1
 _RTN_LOCAL: Final = 2
+_RTN_UNREACHABLE: Final = 7
 ADDR_GEN_MODES: Final = {0: "eui64", 1: "none", 2: "stable-privacy", 3: "random"}
 
 # linux/if_tun.h
@@ -59,6 +62,8 @@ def make(machine: Machine, thing: Thing) -> None:
             machine.netlink(thing.namespace).route("add", **_route(machine, thing))
         case PolicyRule():
             machine.netlink(thing.namespace).rule("add", **_rule(thing))
+        case VrfRule():
+            machine.netlink(thing.namespace).rule("add", **_vrf_rule(thing))
         case Forwarding():
             machine.netlink(thing.namespace).fdb("append", **_forwarding(machine, thing))
 
@@ -75,6 +80,8 @@ def remove(machine: Machine, thing: Thing) -> None:
             machine.netlink(thing.namespace).route("del", **_route(machine, thing))
         case PolicyRule():
             machine.netlink(thing.namespace).rule("del", **_rule(thing))
+        case VrfRule():
+            _remove_vrf_rule(machine, thing)
         case Forwarding():
             machine.netlink(thing.namespace).fdb("del", **_forwarding(machine, thing))
 
@@ -136,6 +143,8 @@ def _add_link(machine: Machine, link: Link) -> None:
                 told |= {"vxlan_port": VXLAN_PORT, "vxlan_learning": int(link.learning)}
                 if link.remote:
                     told["vxlan_group"] = link.remote
+            case "vrf":
+                told["vrf_table"] = link.number
             case "ipip" | "gre":
                 told |= {f"{link.kind}_local": link.local, f"{link.kind}_remote": link.remote}
         machine.netlink(home).link("add", **told)
@@ -244,13 +253,16 @@ def _route(machine: Machine, thing: Route) -> dict[str, Any]:
     told: dict[str, Any] = {
         "family": 2 if network.version == 4 else 10,
         "dst": str(network),
-        "oif": machine.link_index(thing.namespace, thing.link),
         "table": thing.table,
         "proto": thing.protocol,
         "type": _RTN_LOCAL if thing.local else _RTN_UNICAST,
     }
+    if thing.link:
+        told["oif"] = machine.link_index(thing.namespace, thing.link)
     if thing.local:
         told["scope"] = _SCOPE_HOST
+    elif thing.unreachable:
+        told["type"] = _RTN_UNREACHABLE
     elif not thing.via:
         told["scope"] = _SCOPE_LINK
     if thing.via:
@@ -277,6 +289,36 @@ def _rule(thing: PolicyRule) -> dict[str, Any]:
         address, _, length = thing.source.partition("/")
         told |= {"src": address, "src_len": int(length)}
     return told
+
+
+# A rule that asks the VRF for its table (linux/fib_rules.h), as the kernel's vrf_fib_rule() has it.
+VRF_PREFERENCE: Final = 1000
+_RTPROT_KERNEL: Final = 2
+_FR_ACT_TO_TBL: Final = 1
+# sys/socket.h; linux/rtnetlink.h for those of multicast routing.
+RULE_FAMILIES: Final[dict[RuleFamily, int]] = {"inet": 2, "inet6": 10, "ipmr": 128, "ip6mr": 129}
+
+
+def _vrf_rule(thing: VrfRule) -> dict[str, Any]:
+    return {
+        "family": RULE_FAMILIES[thing.family],
+        "priority": VRF_PREFERENCE,
+        "FRA_L3MDEV": 1,
+        "FRA_PROTOCOL": _RTPROT_KERNEL,
+        "action": _FR_ACT_TO_TBL,
+    }
+
+
+def _remove_vrf_rule(machine: Machine, thing: VrfRule) -> None:
+    """Remove it, unless somebody else's VRF lives by it."""
+    socket = machine.netlink(thing.namespace)
+    if not any(_kind(message) == "vrf" for message in socket.get_links(kind="vrf")):
+        socket.rule("del", **_vrf_rule(thing))
+
+
+def _kind(message: Any) -> str | None:
+    info = message.get_attr("IFLA_LINKINFO")
+    return info.get_attr("IFLA_INFO_KIND") if info else None
 
 
 def _forwarding(machine: Machine, thing: Forwarding) -> dict[str, Any]:

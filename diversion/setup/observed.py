@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import socket
 from collections.abc import Iterable
@@ -13,7 +14,7 @@ from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-unty
 from diversion.setup import SetupError
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.machine import Machine, reason
-from diversion.setup.netlink import read_attribute
+from diversion.setup.netlink import RULE_FAMILIES, read_attribute
 from diversion.setup.things import (
     Address,
     Desired,
@@ -27,12 +28,14 @@ from diversion.setup.things import (
     Ruleset,
     Setting,
     Value,
+    VrfRule,
     Wanted,
 )
 
 # linux/rtnetlink.h
 _RTN_UNICAST = 1
 _RTN_LOCAL = 2
+_RTN_UNREACHABLE = 7
 _RTNH_F_ONLINK = 4
 
 
@@ -88,6 +91,8 @@ def _observe(machine: Machine, desired: Iterable[Desired], also: Iterable[Settin
     for one in wanted:
         if isinstance(one, Namespace) and machine.has(one.name):
             found.things[one.key] = one
+        if isinstance(one, VrfRule) and machine.has(one.namespace):
+            _look_for_vrf_rule(machine, one, found)
         if isinstance(one, Ruleset) and machine.has(one.namespace):
             backend = nft if one.backend == "nftables" else iptables
             seen = backend.fingerprint(machine.run, one.namespace, one.name)
@@ -134,6 +139,20 @@ def look(machine: Machine, namespace: str, found: Observed) -> None:
         found.things[rule.key] = rule
 
 
+def _look_for_vrf_rule(machine: Machine, wanted: VrfRule, found: Observed) -> None:
+    family = RULE_FAMILIES[wanted.family]
+    try:
+        rules = list(machine.netlink(wanted.namespace).get_rules(family=family))
+    except NetlinkError as error:
+        if error.code not in (errno.EAFNOSUPPORT, errno.EOPNOTSUPP):
+            raise
+        # A kernel without the family has no such rules, and needs none.
+        found.things[wanted.key] = wanted
+        return
+    if any(message.get_attr("FRA_L3MDEV") for message in rules):
+        found.things[wanted.key] = wanted
+
+
 def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
     info = message.get_attr("IFLA_LINKINFO")
     kind = (info.get_attr("IFLA_INFO_KIND") if info else None) or "hardware"
@@ -149,6 +168,8 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
             case "vxlan":
                 number = data.get_attr("IFLA_VXLAN_ID")
                 local = data.get_attr("IFLA_VXLAN_LOCAL") or ""
+            case "vrf":
+                number = data.get_attr("IFLA_VRF_TABLE")
     return Link(
         namespace,
         str(message.get_attr("IFLA_IFNAME")),
@@ -161,10 +182,11 @@ def _link(namespace: str, message: Any, names: dict[int, str]) -> Link:
 
 
 def _route(namespace: str, message: Any, names: dict[int, str]) -> Route | None:
-    """A unicast or local route that somebody set; what the kernel makes itself is left out."""
+    """A unicast, local or unreachable route that somebody set; the kernel's own are left out."""
     local = message["type"] == _RTN_LOCAL
+    unreachable = message["type"] == _RTN_UNREACHABLE
     # RTPROT_KERNEL
-    if message["proto"] == 2 or message["type"] not in (_RTN_UNICAST, _RTN_LOCAL):
+    if message["proto"] == 2 or message["type"] not in (_RTN_UNICAST, _RTN_LOCAL, _RTN_UNREACHABLE):
         return None
     version = 4 if message["family"] == socket.AF_INET else 6
     every = "0.0.0.0" if version == 4 else "::"  # noqa: S104
@@ -176,6 +198,7 @@ def _route(namespace: str, message: Any, names: dict[int, str]) -> Route | None:
         via=message.get_attr("RTA_GATEWAY") or "",
         table=message.get_attr("RTA_TABLE") or message["table"],
         local=local,
+        unreachable=unreachable,
         onlink=bool(message["flags"] & _RTNH_F_ONLINK),
         metric=message.get_attr("RTA_PRIORITY") or 0 if version == 4 else 0,
         protocol=message["proto"],

@@ -74,7 +74,7 @@ def plan(
     """
     found = list(_absent_ground(desired, observed)) + list(_in_use(desired, observed, entries))
     if not cut_me_off:
-        found += _cut_off(desired, observed)
+        found += _cut_off(desired, observed, entries)
     work = _Work(observed, entries, seen)
     work.take_back({one.key for one in desired})
     for one in desired:
@@ -186,15 +186,26 @@ class _Work:
         self.actions.append(Action(Set(setting, wanted.value, former), replaces=replaces))
 
     def _vacate(self, setting: LinkSetting) -> None:
-        """A port of a bridge has no use for addresses: they would only deceive."""
+        """A port of a bridge has no use for addresses: they would only deceive. A VRF's interface
+        loses its routes when it moves.
+        """
         if ("link", setting.namespace, setting.link) in self.gone:
             return
         namespace, link = setting.namespace, setting.link
         for route in self.observed.routes_out_of(namespace, link):
-            self.actions.append(Action(Remove(route)))
+            self._vacate_of(route)
         for one in self.observed.addresses(namespace):
             if one.link == link and not _link_local(one):
-                self.actions.append(Action(Remove(one)))
+                self._vacate_of(one)
+
+    def _vacate_of(self, one: Address | Route) -> None:
+        entry = self._ours.get(one.key)
+        ours = entry is not None and isinstance(entry.step, Make)
+        self.actions.append(Action(Remove(one), cancels=entry.number if entry and ours else None))
+        if ours:
+            del self._ours[one.key]
+        # It may be wanted all the same: what a VRF's interface shall have comes after the move.
+        self.gone.add(one.key)
 
 
 def _same(value: object, wanted: object) -> bool:
@@ -255,12 +266,16 @@ def _in_use(
     """Addresses and networks that another interface has."""
     ours = {entry.step.key for entry in entries.values()}
     ports = _ports(desired)
+    vrfs = _vrfs(desired, observed)
     for one in desired:
         if not isinstance(one, Address):
             continue
         mine = ipaddress.ip_interface(one.address)
         for other in observed.addresses(one.namespace):
             if (one.namespace, other.link) in ports or other.link == one.link or other.key in ours:
+                continue
+            # Equal addresses in several VRFs are what VRFs are for.
+            if vrfs.get((one.namespace, one.link)) != vrfs.get((one.namespace, other.link)):
                 continue
             theirs = ipaddress.ip_interface(other.address)
             if theirs.ip == mine.ip:
@@ -276,8 +291,13 @@ def _in_use(
                 yield one.origin, f"{what}; take another network"
 
 
-def _cut_off(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem]:
-    """Interfaces that would lose their addresses by becoming the port of a bridge."""
+def _cut_off(
+    desired: Sequence[Desired], observed: Observed, entries: Mapping[int, Entry]
+) -> Iterator[Problem]:
+    """Interfaces that would lose their addresses to a bridge, or to a VRF."""
+    vrfs = _vrfs(desired, observed)
+    # What we gave it nobody relies on for reaching this host.
+    ours = {one.step.key for one in entries.values() if isinstance(one.step, Make)}
     for namespace, link in sorted(_ports(desired)):
         setting = LinkSetting(namespace, link, "master")
         wanted = next(one for one in desired if one.key == setting.key)
@@ -286,9 +306,16 @@ def _cut_off(desired: Sequence[Desired], observed: Observed) -> Iterator[Problem
         held = [
             one.address
             for one in observed.addresses(namespace)
-            if one.link == link and not _link_local(one)
+            if one.link == link and not _link_local(one) and one.key not in ours
         ]
-        if held:
+        if held and (namespace, link) in vrfs:
+            yield (
+                wanted.origin,
+                f"{link} has the address {held[0]}, which nobody outside the VRF {wanted.value} "
+                f"reaches any more; name it there (vrfs.{wanted.value}.addresses) and say "
+                "--yes-cut-me-off, or take another interface",
+            )
+        elif held:
             yield (
                 wanted.origin,
                 f"{link} has the address {held[0]}, which it loses as a port of {wanted.value}; "
@@ -307,6 +334,26 @@ def _ports(desired: Sequence[Desired]) -> set[tuple[str, str]]:
         and one.setting.attribute == "master"
         and one.value
     }
+
+
+def _vrfs(desired: Sequence[Desired], observed: Observed) -> dict[tuple[str, str], str]:
+    """The VRF of each interface, by (namespace, interface), that is in one or shall be."""
+    there = [one for one in observed.things.values() if isinstance(one, Link)]
+    wanted = [one for one in desired if isinstance(one, Link)]
+    names = {(one.namespace, one.name) for one in (*there, *wanted) if one.kind == "vrf"}
+    found = {}
+    for key, value in observed.settings.items():
+        if key[0] == "link-setting" and key[3] == "master" and (key[1], value) in names:
+            found[key[1], key[2]] = str(value)
+    for one in desired:
+        if (
+            isinstance(one, Wanted)
+            and isinstance(one.setting, LinkSetting)
+            and one.setting.attribute == "master"
+            and (one.setting.namespace, one.value) in names
+        ):
+            found[one.setting.namespace, one.setting.link] = str(one.value)
+    return found
 
 
 def _link_local(one: Address) -> bool:

@@ -329,6 +329,34 @@ class VtepSettings(_Model):
     )
 
 
+class VrfSettings(_Model):
+    """A network in a VRF of its own: others on this host may have the same addresses."""
+
+    on: InterfaceName = Field(description="the interface, or bridge, that leads to it")
+    addresses: list[InterfaceAddress] = Field(
+        default=[], description="the host's own addresses in it, with prefix lengths"
+    )
+    network: Network = Field(description="the network: 10.0.0.0/24")
+    mapped: Network = Field(
+        description="the prefix under which other VRFs reach it, of the same length: 10.9.0.0/24"
+    )
+    routes: list[RouteSettings] = Field(
+        default=[], description="routes through neighbours in it, in the VRF's own table"
+    )
+
+    @model_validator(mode="after")
+    def _as_long(self) -> Self:
+        network, mapped = ipaddress.ip_network(self.network), ipaddress.ip_network(self.mapped)
+        if network.prefixlen != mapped.prefixlen:
+            raise ValueError(
+                f"network {network} and mapped {mapped} differ in length; "
+                f"write mapped: {mapped.network_address}/{network.prefixlen}, or another"
+            )
+        if network.overlaps(mapped):
+            raise ValueError(f"mapped {mapped} overlaps network {network}; take another prefix")
+        return self
+
+
 class TopologySettings(_Model):
     """The whole file."""
 
@@ -360,6 +388,9 @@ class TopologySettings(_Model):
     )
     vteps: dict[InterfaceName, VtepSettings] = Field(
         default={}, description="VXLANs that join bridges of several hosts, by the interface's name"
+    )
+    vrfs: dict[InterfaceName, VrfSettings] = Field(
+        default={}, description="networks that overlap, each in a VRF of its own, by its name"
     )
     tap: TapSettings | None = Field(default=None, description="the analysis tap")
     offloads: dict[InterfaceName, OffloadSettings] = Field(

@@ -15,7 +15,7 @@ from diversion.setup.machine import NAMED, Machine
 from diversion.setup.names import mark_base
 from diversion.setup.observed import Observed, look
 from diversion.setup.steps import Remove
-from diversion.setup.things import Link, Namespace, PolicyRule, Ruleset
+from diversion.setup.things import Link, Namespace, PolicyRule, Route, Ruleset
 
 
 def sweep(machine: Machine, backends: Iterable[Backend]) -> list[Remove]:
@@ -43,7 +43,9 @@ def _rulesets(machine: Machine, name: str, backends: Iterable[Backend]) -> Itera
 def _inside(machine: Machine, name: str, observed: Observed) -> Iterator[Remove]:
     base = mark_base(machine.owner)
     for one in observed.things.values():
-        if isinstance(one, PolicyRule) and base <= one.table <= base + 0xFF:
+        # Routes out of an interface go with it; the one that ends a VRF's table has none.
+        marked = isinstance(one, PolicyRule) or (isinstance(one, Route) and not one.link)
+        if marked and base <= one.table <= base + 0xFF:
             yield Remove(one)
     for key, mark in observed.marks.items():
         link = observed.things[key]

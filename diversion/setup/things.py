@@ -23,8 +23,12 @@ ROUTE_PROTOCOL: Final = 112
 
 MAIN_TABLE: Final = 254
 
-LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "tap", "ipip", "gre"]
+LinkKind = Literal["bridge", "veth", "macvlan", "vlan", "vxlan", "tap", "ipip", "gre", "vrf"]
 """What can be made; what is there may be of any other kind."""
+
+
+RuleFamily = Literal["inet", "inet6", "ipmr", "ip6mr"]
+"""Whose rules of routing: packets', or multicast routing's."""
 
 
 class _Keyed:
@@ -69,8 +73,8 @@ class Link(_Keyed):
     """An interface that is made.
 
     `parent` carries a macvlan or VLAN, in the namespace `parent_namespace` (the link's own unless
-    said otherwise); `peer` is the other end of a veth pair; `number` a VLAN id or VNI; `local` and
-    `remote` are a tunnel's addresses.
+    said otherwise); `peer` is the other end of a veth pair; `number` a VLAN id, a VNI or a VRF's
+    routing table; `local` and `remote` are a tunnel's addresses.
     """
 
     _kind: ClassVar = "link"
@@ -123,6 +127,7 @@ class Route(_Keyed):
     """A route to a prefix (`to`, 0.0.0.0/0 for all) through `via`, out of `link`.
 
     `local`: the prefix is this host's own, all of it. `onlink`: `via` is taken to be reachable.
+    `unreachable`: it ends here, and `link` is empty.
     """
 
     _kind: ClassVar = "route"
@@ -135,6 +140,7 @@ class Route(_Keyed):
     table: int = MAIN_TABLE
     local: bool = False
     onlink: bool = False
+    unreachable: bool = False
     metric: int = 0
     protocol: int = ROUTE_PROTOCOL
     origin: Origin = field(default=(), compare=False)
@@ -154,6 +160,23 @@ class PolicyRule(_Keyed):
     mask: int = 0xFFFFFFFF
     arriving: str = ""
     source: str = ""
+    origin: Origin = field(default=(), compare=False)
+
+
+@dataclass(frozen=True)
+class VrfRule(_Keyed):
+    """Whatever belongs to a VRF is looked up in its table: one rule for all VRFs of a namespace.
+
+    The kernel makes it with the first VRF that a namespace ever has, and never removes it
+    (Documentation/networking/vrf.rst); one that is there already it takes for its own. `family` is
+    of addresses, or of multicast routing.
+    """
+
+    _kind: ClassVar = "vrf-rule"
+    _named: ClassVar = ("namespace", "family")
+
+    namespace: str
+    family: RuleFamily
     origin: Origin = field(default=(), compare=False)
 
 
@@ -250,7 +273,7 @@ class ForwardPolicy(_Keyed):
     origin: Origin = field(default=(), compare=False)
 
 
-Thing = Namespace | Link | Address | Route | PolicyRule | Forwarding | Ruleset
+Thing = Namespace | Link | Address | Route | PolicyRule | VrfRule | Forwarding | Ruleset
 Setting = LinkSetting | Sysctl | Offload | ForwardPolicy
 Value = str | int | bool
 

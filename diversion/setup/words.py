@@ -6,6 +6,7 @@ For reading, and for a host without Peeltap; nothing here is run.
 from __future__ import annotations
 
 import ipaddress
+from typing import Final
 
 from diversion.setup.firewall import iptables, nft
 from diversion.setup.steps import Make, Set, Step
@@ -20,12 +21,22 @@ from diversion.setup.things import (
     Offload,
     PolicyRule,
     Route,
+    RuleFamily,
     Ruleset,
     Setting,
     Sysctl,
     Thing,
     Value,
+    VrfRule,
 )
+
+_VRF_RULE: Final = "l3mdev priority 1000 protocol kernel"
+_RULES: Final[dict[RuleFamily, str]] = {
+    "inet": "{ip} rule",
+    "inet6": "{ip} -6 rule",
+    "ipmr": "{ip} mrule",
+    "ip6mr": "{ip} -6 mrule",
+}
 
 
 def commands(step: Step) -> list[str]:
@@ -50,6 +61,8 @@ def _thing(thing: Thing, *, add: bool) -> list[str]:
             return [f"{_ip(thing.namespace)} route {verb} {_route(thing)}"]
         case PolicyRule():
             return [f"{_ip(thing.namespace)} rule {verb} {_rule(thing)}"]
+        case VrfRule(namespace, family):
+            return [f"{_RULES[family].format(ip=_ip(namespace))} {verb} {_VRF_RULE}"]
         case Forwarding():
             kind = f"{thing.mac} dev {thing.link} dst {thing.remote}"
             # One address may have several entries, as the flooding list's 00:00:00:00:00:00 has.
@@ -114,6 +127,8 @@ def _link(link: Link) -> str:
             return f"{begin} type vxlan id {link.number} {ends}{learning}"
         case "tap":
             return f"ip tuntap add {link.name} mode tap vnet_hdr"
+        case "vrf":
+            return f"{begin} type vrf table {link.number}"
         case "ipip" | "gre":
             return f"{begin} type {link.kind} local {link.local} remote {link.remote}"
         case _:
@@ -121,10 +136,10 @@ def _link(link: Link) -> str:
 
 
 def _route(route: Route) -> str:
-    words = ["local"] if route.local else []
+    words = ["local"] if route.local else ["unreachable"] if route.unreachable else []
     words.append("default" if ipaddress.ip_network(route.to).prefixlen == 0 else route.to)
     words += ["via", route.via] if route.via else []
-    words += ["dev", route.link]
+    words += ["dev", route.link] if route.link else []
     words += ["onlink"] if route.onlink else []
     words += ["table", str(route.table)] if route.table != MAIN_TABLE else []
     words += ["metric", str(route.metric)] if route.metric else []

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from diversion.proxy.addresses import Ends, show_ends
 from diversion.proxy.loop import Loop
+from diversion.snat.claim import Claim
 from diversion.snat.conntrack import Conntrack
 from diversion.snat.reserve import Mapping, Reservations, tell
-from diversion.snat.source import Go, SourceError
+from diversion.snat.source import Go, Lease, SourceError
 
 PROGRAMS = {4: "iptables", 6: "ip6tables"}
 
@@ -31,7 +32,8 @@ class IptablesSource:
         self._adding: list[Mapping] = []
         self._removing: list[Mapping] = []
         self._pending = False
-        self._opened = False
+        self._name = name
+        self._claim = Claim(self._chain)
 
     @property
     def port_changed(self) -> int:
@@ -40,7 +42,11 @@ class IptablesSource:
 
     def open(self) -> None:
         """Make the chain, empty where a killed process has left one; SourceError."""
-        self._opened = True
+        if not self._claim.take():
+            raise SourceError(
+                f"source iptables: another gateway2 of the name {self._name} runs in this network "
+                "namespace; give one of them another `name`"
+            )
         jump = ["POSTROUTING", "-p", "tcp", "-j", self._chain]
         for program in PROGRAMS.values():
             # Naming a chain in a restore makes it, and flushes it if it is there.
@@ -49,6 +55,7 @@ class IptablesSource:
                 why = _run([program, "-w", "-t", "nat", "-I", *jump])
             if why is not None:
                 raise SourceError(f"source iptables: {why}; it needs iptables and CAP_NET_ADMIN")
+        self._reserved.open()
         self._conntrack = Conntrack()
 
     def close(self) -> None:
@@ -56,29 +63,26 @@ class IptablesSource:
         if self._conntrack is not None:
             self._conntrack.close()
             self._conntrack = None
-        if not self._opened:
+        if not self._claim.held:
             return  # the chain may be another process's
-        self._opened = False
         for program in PROGRAMS.values():
             nat = [program, "-w", "-t", "nat"]
             _run([*nat, "-D", "POSTROUTING", "-p", "tcp", "-j", self._chain])
             _run([*nat, "-F", self._chain])
             _run([*nat, "-X", self._chain])
+        self._reserved.close()
+        self._claim.give()
 
-    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
-        """As of a `Source`."""
-        return False
-
-    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
+    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Lease:
         """As of a `Source`."""
         try:
             mapping = self._reserved.reserve(sock, peer, decoy, go)
         except OSError as error:
             go(f"no local port for it: {error.strerror}")
-            return lambda: None
+            return Lease()
         self._adding.append(mapping)
         self._later()
-        return lambda: self._over(mapping)
+        return Lease(lambda: self._over(mapping))
 
     def _over(self, mapping: Mapping) -> None:
         mapping.over = True
@@ -109,7 +113,9 @@ class IptablesSource:
     def _change(self, program: str, new: Sequence[Mapping], old: Sequence[Mapping]) -> None:
         try:
             if self._conntrack is not None:
-                self._conntrack.forget([(one.peer, one.decoy) for one in new])
+                self._conntrack.forget(
+                    [(one.peer, one.decoy) for one in new], [(one.local, one.decoy) for one in new]
+                )
         except OSError as error:
             tell(self._loop, new, f"conntrack: {error.strerror or error}")
             new = []

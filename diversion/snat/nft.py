@@ -8,29 +8,35 @@ the SYN: no packet can leave with gateway2's address, and no other connection ca
 connections want in one round of the loop is one transaction.
 
 A killed process leaves its table behind; `open` begins with a new one, so nothing outlives a start.
+A name is one process's at a time, so nobody takes away the table of another that lives.
 """
 
 from __future__ import annotations
 
 import socket
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 
 from diversion.proxy.addresses import Ends
 from diversion.proxy.loop import Loop
+from diversion.snat.claim import Claim
 from diversion.snat.conntrack import Conntrack
 from diversion.snat.elements import Elements, key, value
 from diversion.snat.reserve import Mapping, Reservations, tell
-from diversion.snat.source import Go, SourceError
+from diversion.snat.source import Go, Lease, SourceError
 
 MAPS = {4: "peers4", 6: "peers6"}
 SIZE = 1 << 20
 """Elements at most in each map; the kernel makes room as it goes."""
 
-_TABLE = """\
+_NO_TABLE = """\
 table inet {table} {{}}
 delete table inet {table}
+"""
+_TABLE = (
+    _NO_TABLE
+    + """\
 table inet {table} {{
   map peers4 {{
     type ipv4_addr . inet_service . ipv4_addr . inet_service : ipv4_addr . inet_service
@@ -49,6 +55,7 @@ table inet {table} {{
   }}
 }}
 """
+)
 
 
 class NftSource:
@@ -63,7 +70,8 @@ class NftSource:
         self._adding: list[Mapping] = []
         self._removing: list[Mapping] = []
         self._pending = False
-        self._opened = False
+        self._name = name
+        self._claim = Claim(self._table)
 
     @property
     def port_changed(self) -> int:
@@ -72,8 +80,13 @@ class NftSource:
 
     def open(self) -> None:
         """Make the table, anew where a killed process has left one; SourceError."""
+        if not self._claim.take():
+            raise SourceError(
+                f"source nftables: another gateway2 of the name {self._name} runs in this network "
+                "namespace; give one of them another `name`"
+            )
         self._nft(_TABLE.format(table=self._table, size=SIZE))
-        self._opened = True
+        self._reserved.open()
         self._elements = Elements(self._table)
         self._conntrack = Conntrack()
 
@@ -85,29 +98,43 @@ class NftSource:
         if self._conntrack is not None:
             self._conntrack.close()
             self._conntrack = None
-        if self._opened:
-            self._opened = False
-            self._nft(f"delete table inet {self._table}\n")
+        if self._claim.held:
+            # It may have been deleted by somebody; what cannot be, the next start removes.
+            with suppress(SourceError):
+                self._nft(_NO_TABLE.format(table=self._table))
+            self._reserved.close()
+            self._claim.give()
 
-    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
-        """As of a `Source`."""
-        return False
-
-    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
+    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Lease:
         """As of a `Source`."""
         try:
             mapping = self._reserved.reserve(sock, peer, decoy, go)
         except OSError as error:
             go(f"no local port for it: {error.strerror}")
-            return lambda: None
+            return Lease()
         self._adding.append(mapping)
         self._later()
-        return lambda: self._over(mapping)
+        return Lease(lambda: self._over(mapping), lambda other: self._rebind(other, mapping))
 
     def _over(self, mapping: Mapping) -> None:
         mapping.over = True
         self._removing.append(mapping)
         self._later()
+
+    def _rebind(self, sock: socket.socket, mapping: Mapping) -> bool:
+        """Another local port: the decoy has no timestamps, and the last connection to it from this
+        one is in TIME_WAIT."""
+        elements, conntrack = self._elements, self._conntrack
+        if elements is None or conntrack is None:
+            return False
+        name = MAPS[mapping.version]
+        before = key(mapping.local, mapping.decoy)
+        try:
+            self._reserved.move(sock, mapping)
+        except OSError:
+            return False
+        _take_out(elements, name, [before])
+        return _put_one(elements, conntrack, name, mapping) is None
 
     def _later(self) -> None:
         if not self._pending:
@@ -177,7 +204,9 @@ class NftSource:
 
 
 def _put(elements: Elements, conntrack: Conntrack, name: str, mappings: Sequence[Mapping]) -> None:
-    conntrack.forget([(one.peer, one.decoy) for one in mappings])
+    conntrack.forget(
+        [(one.peer, one.decoy) for one in mappings], [(one.local, one.decoy) for one in mappings]
+    )
     elements.add(name, [(key(one.local, one.decoy), value(one.peer)) for one in mappings])
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from diversion.proxy.addresses import Ends
 
@@ -14,6 +14,24 @@ Go = Callable[[str | None], None]
 
 class SourceError(Exception):
     """The source could not be set up; one sentence with the remedy."""
+
+
+def _nothing() -> None:
+    pass
+
+
+def _no(_: socket.socket) -> bool:
+    return False
+
+
+class Lease(NamedTuple):
+    """What a connection has of its source."""
+
+    over: Callable[[], None] = _nothing
+    """To be called at its end."""
+    rebind: Callable[[socket.socket], bool] = _no
+    """Prepares another socket with another port, after connect(2) has refused the first one's;
+    False if that would not help."""
 
 
 class Source(Protocol):
@@ -26,16 +44,10 @@ class Source(Protocol):
     def open(self) -> None:
         """Set up, and remove what a killed process has left; SourceError."""
 
-    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
+    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Lease:
         """Prepare a socket that shall connect to `decoy` as `peer`.
 
-        Calls `go` now or later in the round. Gives what is to be called at the connection's end.
-        """
-
-    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
-        """Prepare another socket with another port, after the kernel has refused the peer's own.
-
-        False if that would not help.
+        Calls `go` now or later in the round.
         """
 
     def close(self) -> None:
@@ -50,21 +62,13 @@ class OwnSource:
     def open(self) -> None:
         """Nothing to do."""
 
-    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
+    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Lease:
         """As of a `Source`."""
         go(None)
-        return _nothing
-
-    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
-        """As of a `Source`."""
-        return False
+        return Lease()
 
     def close(self) -> None:
         """Nothing to do."""
-
-
-def _nothing() -> None:
-    pass
 
 
 class Tuples:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -23,7 +23,8 @@ from pyroute2.netlink.exceptions import NetlinkError  # type: ignore[import-unty
 
 from diversion.proxy.addresses import Ends, Range
 from diversion.proxy.listener import make_transparent
-from diversion.snat.source import Go, SourceError, Tuples
+from diversion.snat.claim import Claim
+from diversion.snat.source import Go, Lease, SourceError, Tuples
 
 PRIORITY = 9310
 """Of the routing rules: behind the table of local addresses, before the main one."""
@@ -38,12 +39,16 @@ class TransparentSource:
         self._decoys = decoys
         self._table = table
         self._tuples = Tuples()
-        self._opened = False
+        self._claim = Claim(f"table-{table}")
         self.port_changed = 0
 
     def open(self) -> None:
         """Make the return route, anew where a killed process has left one; SourceError."""
-        self._opened = True
+        if not self._claim.take():
+            raise SourceError(
+                f"source transparent: the routing table {self._table} is another gateway2's, which "
+                "runs in this network namespace; give one of them another `table`"
+            )
         try:
             with IPRoute() as netlink:
                 self._remove(netlink)
@@ -59,13 +64,13 @@ class TransparentSource:
 
     def close(self) -> None:
         """Take the return route away."""
-        if not self._opened:
+        if not self._claim.held:
             return  # it may be another process's
-        self._opened = False
         with suppress(NetlinkError, OSError), IPRoute() as netlink:
             self._remove(netlink)
+        self._claim.give()
 
-    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Callable[[], None]:
+    def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Lease:
         """As of a `Source`."""
         ours = self._tuples.take(peer, decoy)
         try:
@@ -85,12 +90,13 @@ class TransparentSource:
             if ours:
                 self._tuples.give(peer, decoy)
             go(f"cannot take {peer[0]}: {error.strerror}")
-            return lambda: None
+            return Lease()
+        lease = Lease(rebind=lambda other: self._rebind(other, peer))
         go(None)
-        return (lambda: self._tuples.give(peer, decoy)) if ours else (lambda: None)
+        return lease._replace(over=lambda: self._tuples.give(peer, decoy)) if ours else lease
 
-    def rebind(self, sock: socket.socket, peer: Ends) -> bool:
-        """As of a `Source`: the last connection with these addresses is in TIME_WAIT here."""
+    def _rebind(self, sock: socket.socket, peer: Ends) -> bool:
+        """The last connection with these addresses is in TIME_WAIT here."""
         try:
             make_transparent(sock)
             sock.bind((peer[0], 0))

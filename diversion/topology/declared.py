@@ -52,7 +52,8 @@ def declared(desired: Iterable[Desired], states: Mapping[Key, State] | None = No
 def _kind(link: Link) -> tuple[str, ...]:
     if link.number is None:
         return ()
-    return (f"{'vni' if link.kind == 'vxlan' else 'id'} {link.number}",)
+    word = {"vxlan": "vni", "vrf": "table"}.get(link.kind, "id")
+    return (f"{word} {link.number}",)
 
 
 def _details(wanted: list[Desired], place: str, name: str) -> tuple[str, ...]:
@@ -76,7 +77,7 @@ def _foreign(wanted: list[Desired], graph: Graph) -> None:
     for one in wanted:
         for key in one.stands_on:
             if key[0] == "link" and key[2] != "lo":
-                graph.add(Node(key[2], "interface", key[1]))
+                graph.add(Node(key[2], "interface", key[1], _details(wanted, key[1], key[2])))
 
 
 def _firewalls(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) -> None:
@@ -96,6 +97,8 @@ def _firewalls(wanted: list[Desired], graph: Graph, marks: Mapping[Key, State]) 
 def _rule(rule: Rule) -> str:
     """The rules that a person looks for: where what is addressed to whom goes."""
     match = rule.match
+    if rule.action == "dnat" and "/" in rule.argument:
+        return f"{match.destination} from {match.arriving} to {rule.argument}"
     if rule.action == "dnat":
         ports = f":{','.join(match.ports)}" if match.ports else ""
         what = match.destination or "what is advertised"

@@ -16,6 +16,7 @@ _COLUMN: Final = 50
 
 _FILLS: Final = {
     "bridge": "#dbe9ff",
+    "vrf": "#dbe9ff",
     "nftables": "#ffe9d6",
     "iptables": "#ffe9d6",
     "interface": "#eeeeee",

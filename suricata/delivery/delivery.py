@@ -37,6 +37,7 @@ _RETRY_FIRST_SECONDS: Final = 0.1
 _RETRY_MOST_SECONDS: Final = 15.0
 _RETRY_AFTER_MOST_SECONDS: Final = 300.0
 _IDLE_SECONDS: Final = 1.0
+_GATHER_SECONDS: Final = 0.01
 _STOPPING_SECONDS: Final = 0.1
 
 _log = logging.getLogger("peeltap.events")
@@ -87,6 +88,9 @@ class Delivery:
         self._treatment = treatment
         self._limits = limits
         self._notices = Notices(say)
+        # Asked once: such a question of a protocol costs as much as a block.
+        self._takes_lines = client if isinstance(client, LineClient) else None
+        self._flushes = client if isinstance(client, DurableClient) else None
         self._outstanding = Outstanding(spool.acked()[name])
         self._queue: list[Pending] = []
         self._queue_bytes = 0
@@ -102,6 +106,14 @@ class Delivery:
         self._aborted = False
         self._backoff = wait_random_exponential(
             multiplier=_RETRY_FIRST_SECONDS, max=_RETRY_MOST_SECONDS, min=_RETRY_FIRST_SECONDS / 2
+        )
+        self._retrying = Retrying(
+            retry=retry_if_exception_type((Unavailable, OSError)),
+            wait=self._wait,
+            sleep=self._sleep,
+            stop=lambda _: self._is_over(),
+            before_sleep=self._again,
+            reraise=True,
         )
         self._thread = threading.Thread(target=self._run, name=f"sink {name}"[:32], daemon=True)
 
@@ -225,8 +237,8 @@ class Delivery:
     # Lines as they are.
 
     def _carry(self, blocks: list[Block], gap: Gap | None) -> None:
-        client = self.client
-        if not blocks or not isinstance(client, LineClient):
+        client = self._takes_lines
+        if not blocks or client is None:
             return
         lines = b"".join([block.lines for block in blocks])
         if gap is not None:
@@ -235,6 +247,8 @@ class Delivery:
             self._count(sum(block.events for block in blocks) + (gap is not None), len(lines))
             self._delivered = blocks[-1].number
             self._spool.delivered(self.name, self._delivered)
+        # A turn costs as much as a hundred events: blocks are let gather.
+        self._woken.wait(_GATHER_SECONDS)
 
     # Event by event.
 
@@ -328,10 +342,10 @@ class Delivery:
         if self._flushed >= self._delivered or (now < self._flush_at and not at_once):
             return
         number = self._delivered
-        if isinstance(self.client, DurableClient):
+        if self._flushes is not None:
             self._flush_at = now + self._flush_seconds
             try:
-                self.client.flush()
+                self._flushes.flush()
             except Unavailable as error:
                 self._tell(error)
                 return
@@ -359,16 +373,8 @@ class Delivery:
                     f"{self.name}: the client failed ({type(error).__name__}), a fault of Peeltap"
                 ) from error
 
-        retrying = Retrying(
-            retry=retry_if_exception_type((Unavailable, OSError)),
-            wait=self._wait,
-            sleep=self._sleep,
-            stop=lambda _: self._is_over(),
-            before_sleep=self._again,
-            reraise=True,
-        )
         try:
-            retrying(attempt)
+            self._retrying(attempt)
         except (Unavailable, OSError) as error:
             self._tell(error)
             return False

@@ -65,6 +65,10 @@ def ecs(event: Event) -> Event:
         if left:
             rest[name] = left
     refine(out, event, roles.to_server)
+    peeltap = child(event, "peeltap")
+    if "count" in peeltap:
+        # Alerts of a window that became one.
+        _span(out, peeltap.get("first"), peeltap.get("last"))
     # A session's summary is ours, not Suricata's.
     if kind == "peeltap_session" and "summary" in rest:
         _summary(out, rest.pop("summary"))
@@ -172,11 +176,7 @@ def _summary(out: Event, summary: object) -> None:
     """A session's own times and sums; see `suricata.sessions`."""
     if type(summary) is not dict:
         return
-    first, last = nanoseconds(summary.get("first")), nanoseconds(summary.get("last"))
-    put(out, ("event", "start"), date(summary.get("first")))
-    put(out, ("event", "end"), date(summary.get("last")))
-    if first is not None and last is not None and last >= first:
-        put(out, ("event", "duration"), last - first)
+    _span(out, summary.get("first"), summary.get("last"))
     for name, side in (("bytes_to_server", "source"), ("bytes_to_client", "destination")):
         put(out, (side, "bytes"), number(summary.get(name)))
     listed = summary.get("decoys")
@@ -185,3 +185,11 @@ def _summary(out: Event, summary: object) -> None:
     if addresses:
         put(out, ("related", "ip"), addresses)
     out.setdefault("peeltap", {})["summary"] = summary
+
+
+def _span(out: Event, first: object, last: object) -> None:
+    put(out, ("event", "start"), date(first))
+    put(out, ("event", "end"), date(last))
+    start, end = nanoseconds(first), nanoseconds(last)
+    if start is not None and end is not None and end >= start:
+        put(out, ("event", "duration"), end - start)

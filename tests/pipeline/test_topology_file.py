@@ -13,9 +13,41 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "fixtures/topologies").glob("*.ya
 
 BRIDGES = "name: host\nbridges:\n  br0: {addresses: [203.0.113.1/24]}\n"
 VIRTUAL = BRIDGES + "virtual:\n  - {on: br0, to: 172.16.23.2, "
+VRFS = "name: host\nvrfs:\n  red: {on: eth0, network: 10.0.0.0/24, mapped: 10.9.0.0/24}\n"
+BLUE = VRFS + "  blue: {on: eth1, network: 10.0.0.0/24, "
 SEGMENT = BRIDGES + "segments:\n  - {name: a, on: br0, network: 10.0.0.0/24, "
 
 MISTAKES = [
+    (
+        BLUE + "mapped: 10.9.0.0/16}",
+        "t.yaml:4: vrfs.blue: network 10.0.0.0/24 and mapped 10.9.0.0/16 differ in length; "
+        "write mapped: 10.9.0.0/24, or another",
+    ),
+    (
+        BLUE + "mapped: 10.0.0.0/24}",
+        "t.yaml:4: vrfs.blue: mapped 10.0.0.0/24 overlaps network 10.0.0.0/24; take another",
+    ),
+    (
+        VRFS + "  blue: {on: eth1, network: 10.9.0.0/24, mapped: 10.8.0.0/24}",
+        "t.yaml:3: vrfs.red.mapped: 10.9.0.0/24 overlaps the network 10.9.0.0/24 of blue",
+    ),
+    (
+        BLUE + "mapped: 10.8.0.0/24}\n  x: {on: eth2, network: 10.1.0.0/24, mapped: 10.9.0.0/24}",
+        "t.yaml:5: vrfs.x.mapped: 10.9.0.0/24 overlaps 10.9.0.0/24 of red; with more than two",
+    ),
+    (
+        VRFS + "  blue: {on: eth0, network: 10.0.0.0/24, mapped: 10.9.0.0/24}",
+        "t.yaml:4: vrfs.blue.on: eth0 is in the VRF red already",
+    ),
+    (
+        VRFS + "bridges: {br0: {ports: [eth0]}}",
+        "t.yaml:3: vrfs.red.on: eth0 is a port of br0; name the bridge instead",
+    ),
+    (
+        VRFS + "bridges: {eth0: {addresses: [10.0.0.1/24]}}",
+        "t.yaml:3: vrfs.red.addresses: the addresses of eth0 are its VRF's; move them here",
+    ),
+    (VRFS + "bridges: {red: {}}", "t.yaml:3: vrfs.red: red is one of the file's bridges already"),
     ("", "t.yaml:1: name: missing; what this topology is called"),
     ("[]", "t.yaml:1: must be a mapping of keys to values, not a list"),
     ("name: host", "t.yaml:1: asks for nothing"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -21,6 +22,8 @@ _QUESTIONS = (
     ("ip", "-6", "route", "show", "table", "all"),
     ("ip", "rule"),
     ("ip", "-6", "rule"),
+    ("ip", "mrule"),
+    ("ip", "-6", "mrule"),
     ("bridge", "fdb"),
     ("nft", "list", "ruleset"),
     ("ipset", "save"),
@@ -44,16 +47,29 @@ def _here(name: str) -> dict[str, str]:
         # Forwarding tables learn; what is set by hand is permanent or static.
         if argv[0] == "bridge":
             lines = [line for line in lines if "permanent" in line or "static" in line]
-        if argv[:2] == ("ip", "-6"):
+        # The order of these is that of their making, and says nothing.
+        if argv[:2] in (("ip", "-6"), ("ip", "route"), ("bridge", "fdb")):
             lines = sorted(lines)
         found[f"{name}{' '.join(argv)}"] = "\n".join(lines)
-    for path in sorted(Path("/proc/sys/net").rglob("*")):
-        if path.is_file() and not any(word in str(path) for word in _RESTLESS_SYSCTLS):
-            try:
-                found[str(path)] = path.read_text()
-            except OSError:
-                found[str(path)] = ""
+    # Not with pathlib: there are thousands, and they are asked for again and again.
+    for directory, _, names in os.walk("/proc/sys/net"):
+        for path in (f"{directory}/{name}" for name in names):
+            if not any(word in path for word in _RESTLESS_SYSCTLS):
+                found[path] = _read(path)
     return found
+
+
+def _read(path: str) -> str:
+    try:
+        opened = os.open(path, os.O_RDONLY)
+    except OSError:
+        return ""
+    try:
+        return os.read(opened, 65536).decode(errors="replace")
+    except OSError:
+        return ""
+    finally:
+        os.close(opened)
 
 
 def differences(before: dict[str, str], after: dict[str, str]) -> list[str]:

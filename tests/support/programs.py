@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 60) -> None:
+def until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
     """Return as soon as `condition` holds."""
     deadline = time.monotonic() + seconds
     while not condition():

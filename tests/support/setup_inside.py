@@ -14,7 +14,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,15 @@ class _InjectedError(SetupError):
     """A failure that the kernel did not think of."""
 
 
-def failures(file: TopologyFile, directory: Path) -> dict[str, Any]:
-    """Fail at each step, alternately before and after it was done."""
+def failures(
+    file: TopologyFile, directory: Path, chosen: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Fail at each step, or at those chosen, alternately before and after it was done."""
     steps = len(setup.examine(file, directory).steps)
     before = network_state.state()
     real = Machine.apply
     traces = []
-    for at in range(steps):
+    for at in range(steps) if chosen is None else chosen:
         Machine.apply = _interrupted(real, at, at % 2 == 0, _fail)  # type: ignore[method-assign]
         try:
             setup.up(file, directory)
@@ -77,12 +79,14 @@ def failures(file: TopologyFile, directory: Path) -> dict[str, Any]:
     return {"steps": steps, "trace": traces}
 
 
-def kills(file: TopologyFile, directory: Path) -> dict[str, Any]:
-    """Be killed at each step, alternately before and after it was done; then take it all back."""
+def kills(
+    file: TopologyFile, directory: Path, chosen: Sequence[int] | None = None
+) -> dict[str, Any]:
+    """Be killed at each step, or at those chosen, before or after it; then take it all back."""
     steps = len(setup.examine(file, directory).steps)
     before = network_state.state()
     traces = []
-    for at in range(steps):
+    for at in range(steps) if chosen is None else chosen:
         child = os.fork()
         if child == 0:
             Machine.apply = _interrupted(Machine.apply, at, at % 2 == 1, _die)  # type: ignore[method-assign]

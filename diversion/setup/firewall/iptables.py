@@ -20,6 +20,7 @@ from diversion.setup.things import Ruleset
 
 # Table and built-in chain of each hook.
 _PLACES: Final[dict[Hook, tuple[str, str]]] = {
+    "zone": ("raw", "PREROUTING"),
     "mark": ("mangle", "PREROUTING"),
     "dnat": ("nat", "PREROUTING"),
     "input": ("filter", "INPUT"),
@@ -291,6 +292,8 @@ def _action(rule: Rule) -> list[str]:
     match rule.action:
         case "accept" | "drop":
             return ["-j", rule.action.upper()]
+        case "dnat" | "snat" if "/" in rule.argument:
+            return ["-j", "NETMAP", "--to", rule.argument]
         case "dnat":
             return ["-j", "DNAT", "--to-destination", rule.argument]
         case "snat":
@@ -303,3 +306,5 @@ def _action(rule: Rule) -> list[str]:
             return ["-j", "CONNMARK", "--set-mark", f"{rule.number:#x}"]
         case "give-mark":
             return ["-j", "CONNMARK", "--restore-mark"]
+        case "zone":
+            return ["-j", "CT", "--zone-orig", str(rule.number)]

@@ -31,6 +31,8 @@ class _Chain:
 
 
 _CHAINS: Final[dict[Hook, _Chain]] = {
+    # In front of connection tracking, which is at -200.
+    "zone": _Chain("filter", "prerouting", -300),
     "mark": _Chain("filter", "prerouting", -150),
     "dnat": _Chain("nat", "prerouting", -100),
     "input": _Chain("filter", "input", 0),
@@ -154,7 +156,7 @@ def commands(ruleset: Ruleset) -> list[str]:
             lines.append(f"nft add chain {table} {_chain_text(hook, rules)}")
         for rule in rules:
             text = " ".join(part.text for part in _parts(rule))
-            lines.append(f"nft add rule {table} {_chain_name(rule)} {text}")
+            lines.append(f"nft add rule {table} {_chain_name(rule.hook)} {text}")
     return lines
 
 
@@ -191,7 +193,7 @@ def _objects(ruleset: Ruleset) -> list[dict[str, Any]]:
                     "add": {
                         "chain": {
                             **where,
-                            "name": hook,
+                            "name": _chain_name(hook),
                             "type": chain.kind,
                             "hook": chain.hook,
                             "prio": chain.priority,
@@ -208,7 +210,7 @@ def _objects(ruleset: Ruleset) -> list[dict[str, Any]]:
                     "add": {
                         "rule": {
                             **where,
-                            "chain": _chain_name(rule),
+                            "chain": _chain_name(rule.hook),
                             "expr": [part.json for part in _parts(rule)],
                         }
                     }
@@ -259,8 +261,9 @@ def _hooks(rules: Iterable[Rule]) -> list[Hook]:
     return [hook for hook in HOOKS if hook in used]
 
 
-def _chain_name(rule: Rule) -> str:
-    return rule.hook
+def _chain_name(hook: Hook) -> str:
+    # Words of nft's own language cannot be names in it: a person could not type them.
+    return f"at-{hook}" if hook in ("mark", "dnat", "snat") else hook
 
 
 def _chain_text(hook: Hook, rules: list[Rule]) -> str:
@@ -269,7 +272,7 @@ def _chain_text(hook: Hook, rules: list[Rule]) -> str:
     if hook == "ingress":
         device, policy = f" device {rules[0].match.arriving}", " policy drop ;"
     where = f"type {chain.kind} hook {chain.hook}{device} priority {chain.priority} ;"
-    return f"{hook} '{{ {where}{policy} }}'"
+    return f"{_chain_name(hook)} '{{ {where}{policy} }}'"
 
 
 # --- How a rule is written ------------------------------------------------------------------------
@@ -318,6 +321,9 @@ def _action(rule: Rule) -> _Part:
         case "accept" | "drop":
             return _Part(rule.action, {rule.action: None})
         case "dnat" | "snat":
+            if "/" in rule.argument:
+                netmap = {"family": "ip", "addr": _prefix(rule.argument), "flags": "netmap"}
+                return _Part(f"{rule.action} ip prefix to {rule.argument}", {rule.action: netmap})
             address, _, port = rule.argument.partition(":")
             told: dict[str, Any] = {"family": "ip", "addr": address}
             if port:
@@ -332,6 +338,9 @@ def _action(rule: Rule) -> _Part:
         case "give-mark":
             connection = {"ct": {"key": "mark"}}
             return _set("meta mark set ct mark", {"meta": {"key": "mark"}}, connection)
+        case "zone":
+            zone = {"ct": {"key": "zone", "dir": "original"}}
+            return _set(f"ct original zone set {rule.number}", zone, rule.number)
 
 
 def _equal(text: str, left: Any, right: Any) -> _Part:

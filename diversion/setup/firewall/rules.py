@@ -1,6 +1,7 @@
 """Firewall rules in the words that both back ends share; each writes them in its own.
 
 hook      where a packet is                       nftables (inet)           iptables
+zone      before it is known               prerouting, -300        raw PREROUTING
 mark      before it is routed                     prerouting, -150          mangle PREROUTING
 dnat      before it is routed, new connections    nat prerouting, -100      nat PREROUTING
 input     it is for this host                     input, 0                  filter INPUT
@@ -11,10 +12,13 @@ ingress   it arrives on one interface             netdev ingress, -500      raw 
 action        argument          what it does
 accept, drop
 dnat, snat    address[:port]    rewrite the destination, the source
+              prefix            the same, bit by bit: the address keeps what is below the prefix
 masquerade                      rewrite the source to the outgoing interface's
 mark          number            mark the packet
 keep-mark     number            mark the connection
 give-mark                       mark the packet as its connection is marked
+zone          number            a new connection is told from equal ones in other zones; answers are
+                                in no zone, so that they may arrive anywhere
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal
 
-Hook = Literal["mark", "dnat", "input", "forward", "snat", "ingress"]
+Hook = Literal["zone", "mark", "dnat", "input", "forward", "snat", "ingress"]
 Action = Literal[
     "accept",
     "drop",
@@ -32,9 +36,10 @@ Action = Literal[
     "mark",
     "keep-mark",
     "give-mark",
+    "zone",
 ]
 
-HOOKS: Final[tuple[Hook, ...]] = ("mark", "dnat", "input", "forward", "snat", "ingress")
+HOOKS: Final[tuple[Hook, ...]] = ("zone", "mark", "dnat", "input", "forward", "snat", "ingress")
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import socket
 from collections.abc import Iterator
@@ -92,3 +93,36 @@ def test_it_comes_again(gateway1: Gateway1) -> None:
     assert gateway1.said == [
         {"event": "no conversation with gateway1", "why": "the other side ended it"}
     ]
+
+
+def test_stopping_while_it_connects_leaves_nothing_open() -> None:
+    # A full accept queue: loopback drops the SYN, as a host that is down would.
+    with running() as relay, socket.socket() as full:
+        full.bind(("127.0.0.1", 0))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(full.getsockname())
+        made: list[End] = []
+
+        def connect() -> End:
+            sock = relay.hub.socket_to(full.getsockname())
+            assert sock.connect_ex(full.getsockname()) == errno.EINPROGRESS
+            made.append(End(sock))
+            return made[0]
+
+        channel = Channel(
+            relay.loop,
+            connect,
+            hello=dict,
+            rules=lambda *_: None,
+            report=dict,
+            say=lambda *_, **__: None,
+        )
+        relay.do(channel.start)
+        assert made[0].sock.fileno() >= 0
+        relay.do(channel.stop)
+        assert made[0].sock.fileno() == -1
+        for filler in fillers:
+            filler.close()

@@ -28,6 +28,9 @@ def test_own_listeners_and_kept_rules(tmp_path: Path) -> None:
         "verify required verifyhost gateway1\n" in text
     )
     assert text.startswith("# a.pem must hold the certificate and the key a.key\n")
+    save(state, "x", (Listener("there", ("::1", 22), "direct", "/run/netns/a level admin"),))
+    with pytest.raises(NoHAProxyError, match="'a level admin' cannot stand"):
+        render(config.check({**BASE, "state": state}, "x"))
 
 
 def test_what_haproxy_cannot_do() -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from diversion.agent import rules
 from diversion.agent.rules import restore, save
 from diversion.proxy.listeners import Listener
 
@@ -36,4 +37,20 @@ def test_what_is_no_set_of_rules(tmp_path: Path, text: str) -> None:
     path = tmp_path / "rules.json"
     path.write_text(text)
     with pytest.raises(ValueError, match=r"."):
+        restore(str(path))
+
+
+def test_a_file_that_is_hostile_is_a_file_that_is_wrong(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "rules.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(ValueError, match="nested too deeply"):
+        restore(str(path))
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ValueError, match=r"."):
+        restore(str(path))
+    monkeypatch.setattr(rules, "MAX_BYTES", 100)
+    path.write_text("x" * 101)
+    with pytest.raises(ValueError, match="longer than 100 bytes"):
         restore(str(path))

@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import socket
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from diversion.gateway import agents as module
-from diversion.gateway.agents import Agents
+from diversion.gateway.agents import Agents, Report, read_report
 from diversion.gateway.rules import Rules, RuleSet
 from diversion.proxy.pump import End
 from tests.diversion.running import Running, running
@@ -77,7 +78,7 @@ def test_failed_listeners_are_told_once(gateway1: Gateway1) -> None:
         gateway1.relay.line(event="agent's listeners", level="info")
         told = [one for one in gateway1.relay.lines() if one.get("event") == "agent's listeners"]
         assert len(told) == 2
-        assert gateway1.agents.reports["edge"] == {"listeners": "odd"}
+        assert gateway1.agents.reports["edge"] == Report()
 
 
 def test_conversations_are_bounded(gateway1: Gateway1, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,3 +96,41 @@ def test_a_new_conversation_ends_the_oldest_of_the_same_agent(gateway1: Gateway1
     assert edges[-1].recv(10) != b""
     for edge in edges:
         edge.close()
+
+
+def test_of_many_reports_at_once_the_last_counts(gateway1: Gateway1) -> None:
+    """An agent that says another thing each time must not fill the log."""
+    with gateway1.join("edge") as edge:
+        reports = [{"report": {"listeners": [{"error": str(at)}]}} for at in range(100)]
+        edge.sendall(b"".join(json.dumps(one).encode() + b"\n" for one in reports))
+        gateway1.relay.line(event="agent's listeners", failed=["99"])
+        told = [one for one in gateway1.relay.lines() if one.get("event") == "agent's listeners"]
+        # All of them lie in the socket before the first look, and may be read in two turns.
+        assert len(told) <= 2
+
+
+def test_only_the_first_hello_is_answered(gateway1: Gateway1) -> None:
+    with gateway1.join("edge") as edge:
+        edge.sendall(b'{"hello": {}}\n' * 5 + b'{"report": {}}\n')
+        edge.shutdown(socket.SHUT_WR)
+        assert edge.makefile("rb").read().count(b'"rules"') == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "report"),
+    [
+        ({}, Report()),
+        ({"listeners": 1, "counters": []}, Report()),
+        ({"listeners": [1, {"up": "yes"}], "counters": {"accepted": "many"}}, Report(0, 2, ("",))),
+        ({"counters": {"accepted": -1}}, Report()),
+        ({"counters": {"accepted": 1 << 80}}, Report()),
+        (
+            {"listeners": [{"up": True}, {"error": "taken"}], "counters": {"accepted": 9}},
+            Report(1, 1, ("taken",), 9),
+        ),
+        ({"listeners": [{"error": ["x"] * 9}]}, Report(0, 1, ("",))),
+        ({"listeners": [{"error": "x" * 500}] * 30}, Report(0, 30, ("x" * 200,) * 20)),
+    ],
+)
+def test_an_agent_may_say_anything(said: dict[str, Any], report: Report) -> None:
+    assert read_report(said) == report

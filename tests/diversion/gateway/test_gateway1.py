@@ -5,9 +5,11 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 from diversion.gateway.gateway1 import Gateway1
 from diversion.gateway.rules import Rules, RuleSet
@@ -15,6 +17,7 @@ from diversion.gateway.settings import GatewaySettings
 from diversion.proxy.addresses import Ends, show_ends
 from diversion.proxy.control import PREFACE
 from diversion.proxy.headers import emit_v1, emit_v2
+from diversion.proxy.tls import client_context
 from tests.diversion.running import Running, assert_reset, read_exactly, running, server
 
 PEER: Ends = ("203.0.113.7", 46421)
@@ -29,13 +32,14 @@ def free_port() -> Ends:
 class Place:
     """A gateway1, where it listens, and a socket in gateway2's place."""
 
-    def __init__(self, relay: Running, listening: socket.socket, trusted: str) -> None:
+    def __init__(self, relay: Running, listening: socket.socket, trusted: str, **more: Any) -> None:
         self.relay = relay
         self.gateway2 = listening
         self.at, self.own = free_port(), free_port()
+        agents: dict[str, Any] = {"edge": {"from": [trusted], "headers": ["proxy-v2", "proxy-v1"]}}
         one = {
-            "listen": [{"address": show_ends(self.at)}],
-            "agents": {"edge": {"from": [trusted], "headers": ["proxy-v2", "proxy-v1"]}},
+            "listen": [{"address": show_ends(self.at), "tls": more.get("tls")}],
+            "agents": more.get("agents", agents),
             "rules": "unused",
             "codec": "proxy-v1",
         }
@@ -67,9 +71,9 @@ class Place:
 
 
 @contextmanager
-def place(trusted: str = "127.0.0.1") -> Iterator[Place]:
-    with running() as relay, server() as (listening, _):
-        made = Place(relay, listening, trusted)
+def place(trusted: str = "127.0.0.1", **more: Any) -> Iterator[Place]:
+    with running(**more.get("limits", {})) as relay, server() as (listening, _):
+        made = Place(relay, listening, trusted, **more)
         yield made
         relay.do(made.gateway1.stop)
 
@@ -148,3 +152,94 @@ def test_rules_change_under_live_connections() -> None:
         with here.say(emit_v2(PEER, ATTACKED)):
             here.relay.line(end="no_rule")
         decoy.close()
+
+
+class Papers:
+    """Certificates of one authority: gateway1's, and those of who connects."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._ca = trustme.CA()
+        self._ca.cert_pem.write_to_path(directory / "ca.pem")
+
+    def issue(self, name: str) -> dict[str, str]:
+        """Files with the certificate and key of a name."""
+        path = self._directory / f"{name}.pem"
+        issued = self._ca.issue_cert(f"{name}.example", common_name=name)
+        issued.private_key_and_cert_chain_pem.write_to_path(path)
+        return {
+            "certificate": str(path),
+            "key": str(path),
+            "ca": str(self._directory / "ca.pem"),
+        }
+
+
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
+    return Papers(tmp_path_factory.mktemp("papers"))
+
+
+@pytest.mark.parametrize(
+    ("name", "emit", "how"),
+    [
+        ("edge", emit_v2, None),
+        ("edge", emit_v1, "header_malformed"),
+        ("other", emit_v1, None),
+        ("other", emit_v2, "header_malformed"),
+        ("stranger", emit_v2, "untrusted"),
+    ],
+)
+def test_over_tls_each_agent_has_the_headers_of_its_own(
+    papers: Papers, name: str, emit: Any, how: str | None
+) -> None:
+    agents = {"edge": {"headers": ["proxy-v2"]}, "other": {"headers": ["proxy-v1"]}}
+    context = client_context(**papers.issue(name))
+    with (
+        place(tls=papers.issue("gateway1"), agents=agents) as here,
+        socket.create_connection(here.at, timeout=10) as plain,
+        context.wrap_socket(plain, server_hostname="gateway1.example") as sock,
+    ):
+        sock.sendall(emit(PEER, ATTACKED) + b"payload")
+        if how is not None:
+            here.relay.line(end=how)
+        elif name == "edge":
+            onward = emit_v1(PEER, ATTACKED) + b"payload"
+            assert here.arrived(len(onward)) == onward
+        else:
+            # Its header is read, and no rule is for it.
+            assert here.relay.line(end="no_rule")["agent"] == "other"
+
+
+@pytest.mark.parametrize(
+    ("agents", "handshake"),
+    [
+        ({"edge": {"from": ["192.0.2.1"]}}, False),
+        ({"edge": {"from": ["192.0.2.1"]}, "other": {}}, True),
+        ({"edge": {"from": ["192.0.2.1", "127.0.0.1"]}}, True),
+    ],
+)
+def test_a_stranger_has_no_handshake_where_each_agent_has_addresses(
+    papers: Papers, agents: dict[str, Any], handshake: bool
+) -> None:
+    context = client_context(**papers.issue("edge"))
+    with place(tls=papers.issue("gateway1"), agents=agents) as here:
+        if not handshake:
+            assert_reset(here.at)
+            assert "why" not in here.relay.line(end="untrusted")
+            return
+        with (
+            socket.create_connection(here.at, timeout=10) as plain,
+            context.wrap_socket(plain, server_hostname="gateway1.example") as sock,
+        ):
+            assert sock.version() is not None
+
+
+def test_handshakes_of_one_address_are_bounded(papers: Papers) -> None:
+    """Before a name is known an address is all there is to count."""
+    with place(tls=papers.issue("gateway1"), agents={"edge": {}}, limits={"unheaded": 3}) as here:
+        silent = [socket.create_connection(here.at, timeout=10) for _ in range(3)]
+        assert_reset(here.at)
+        here.relay.do(lambda: None)  # it counts after it has closed
+        assert here.relay.hub.counters.ends["limit_source"] == 1
+        for sock in silent:
+            sock.close()

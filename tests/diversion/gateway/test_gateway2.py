@@ -16,7 +16,7 @@ from diversion.proxy.addresses import Ends, show_ends
 from diversion.proxy.headers import emit_v1, emit_v2
 from diversion.snat.iptables import IptablesSource
 from diversion.snat.nft import NftSource
-from diversion.snat.source import OwnSource
+from diversion.snat.source import Go, Lease, OwnSource
 from diversion.snat.transparent import TransparentSource
 from tests.diversion.running import Running, assert_reset, running, server
 
@@ -24,8 +24,11 @@ PEER: Ends = ("203.0.113.7", 46421)
 ATTACKED: Ends = ("198.51.100.7", 80)
 
 
+Place = tuple[Running, Ends, socket.socket, Gateway2]
+
+
 @contextmanager
-def place(trusted: str = "127.0.0.1") -> Iterator[tuple[Running, Ends, socket.socket]]:
+def place(trusted: str = "127.0.0.1") -> Iterator[Place]:
     """A gateway2, where it listens, and its decoy."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         at = free.getsockname()
@@ -34,12 +37,12 @@ def place(trusted: str = "127.0.0.1") -> Iterator[tuple[Running, Ends, socket.so
         two = {"listen": listen, "trusted": [trusted], "source": "own"}
         gateway2 = Gateway2(GatewaySettings.model_validate({"gateway2": two}), relay.hub)
         relay.do(gateway2.start)
-        yield relay, at, decoy
+        yield relay, at, decoy, gateway2
         relay.do(gateway2.stop)
 
 
 def test_the_header_is_taken_out() -> None:
-    with place() as (relay, at, decoy), socket.create_connection(at, timeout=10) as leg:
+    with place() as (relay, at, decoy, _), socket.create_connection(at, timeout=10) as leg:
         leg.sendall(emit_v2(PEER, ATTACKED) + b"payload")
         sock, _ = decoy.accept()
         with sock:
@@ -53,7 +56,7 @@ def test_the_header_is_taken_out() -> None:
 
 
 def test_only_gateway1_is_believed() -> None:
-    with place(trusted="192.0.2.0/24") as (relay, at, _):
+    with place(trusted="192.0.2.0/24") as (relay, at, _, _):
         assert_reset(at)
         relay.line(end="untrusted")
 
@@ -67,7 +70,7 @@ def test_only_gateway1_is_believed() -> None:
     ],
 )
 def test_what_is_not_for_a_decoy(said: bytes, how: str | None) -> None:
-    with place() as (relay, at, decoy), socket.create_connection(at, timeout=10) as leg:
+    with place() as (relay, at, decoy, _), socket.create_connection(at, timeout=10) as leg:
         leg.sendall(said)
         if how is None:
             # With gateway2's own address it does not matter of which version the peer is.
@@ -138,3 +141,36 @@ def test_where_another_listens_the_source_is_not_touched() -> None:
         gateway2.source = Touched()
         with pytest.raises(OSError, match="in use"):
             gateway2.start()
+
+
+@pytest.mark.parametrize("helps", [True, False])
+def test_where_the_kernel_refuses_a_port_the_source_is_asked_for_another(helps: bool) -> None:
+    """Also of a source that lets it connect before it has said what its lease is."""
+    over: list[None] = []
+
+    class Taken(OwnSource):
+        def begin(self, sock: socket.socket, peer: Ends, decoy: Ends, go: Go) -> Lease:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind(theirs.getsockname())
+            go(None)
+            return Lease(lambda: over.append(None), lambda other: helps)
+
+    with place() as (relay, at, decoy, gateway2), socket.socket() as theirs:
+        # With the same four values connect(2) says EADDRNOTAVAIL.
+        theirs.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        theirs.bind(("127.0.0.1", 0))
+        theirs.connect(decoy.getsockname())
+        decoy.accept()[0].close()
+        gateway2.source = Taken()
+        with socket.create_connection(at, timeout=10) as leg:
+            leg.sendall(emit_v2(PEER, ATTACKED) + b"payload")
+            if helps:
+                sock, _ = decoy.accept()
+                with sock:
+                    sock.settimeout(10)
+                    assert sock.recv(100) == b"payload"
+                leg.shutdown(socket.SHUT_WR)
+                relay.line(end="closed")
+            else:
+                relay.line(end="unreachable")
+        assert over == [None]

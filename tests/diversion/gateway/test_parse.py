@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import json
 
 import peeltap_core
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from diversion.gateway.parse import Header, reader
+from diversion.proxy.addresses import Ends
 from diversion.proxy.headers import emit_v2, emitter, magic_layout
 from diversion.proxy.link import HeadError
 
@@ -69,4 +71,48 @@ def test_the_short_way_reads_what_the_core_reads(
     assert found is not None
     true = found["true"]
     header = Header((true["src_ip"], true["src_port"]), (true["dest_ip"], true["dest_port"]))
-    assert reader([V2])(stream) == (found["length"], header)
+    # With an empty TLV behind the addresses it is not of the plain kind.
+    longer = stream[:14] + b"\0\x0f" + stream[16:28] + b"\x04\0\0"
+    try:
+        read = reader([V2])(stream)
+    except HeadError:
+        assert not all(ports) or any(unfit(address) for address in addresses)
+        with pytest.raises(HeadError):
+            reader([V2])(longer)
+        return
+    assert read == (found["length"], header)
+    assert reader([V2])(longer) == (31, header)
+
+
+def unfit(address: str) -> bool:
+    value = ipaddress.ip_address(address)
+    return value.is_multicast or value.is_unspecified or address == "255.255.255.255"
+
+
+@pytest.mark.parametrize("codec", [V1, V2], ids=["v1", "v2"])
+@pytest.mark.parametrize(
+    ("peer", "destination"),
+    [
+        (("0.0.0.0", 1), ("192.0.2.1", 80)),
+        (("203.0.113.7", 0), ("192.0.2.1", 80)),
+        (("203.0.113.7", 1), ("192.0.2.1", 0)),
+        (("203.0.113.7", 1), ("224.0.0.1", 80)),
+        (("255.255.255.255", 1), ("192.0.2.1", 80)),
+        (("::", 1), ("2001:db8::1", 80)),
+        (("2001:db8::7", 1), ("ff02::1", 80)),
+        (("2001:db8::7", 1), ("2001:db8::1", 0)),
+        (("::ffff:224.0.0.1", 1), ("2001:db8::1", 80)),
+    ],
+)
+def test_addresses_that_no_connection_has(
+    codec: dict[str, object], peer: Ends, destination: Ends
+) -> None:
+    with pytest.raises(HeadError, match="no connection has"):
+        reader([codec])(emitter(codec)(peer, destination))
+
+
+@pytest.mark.parametrize("header", [HEADER, V6], ids=["4", "6"])
+def test_a_header_of_datagrams_is_none_of_a_connection(header: Header) -> None:
+    stream = emit_v2(*header)
+    with pytest.raises(HeadError, match="datagrams"):
+        reader([V2])(stream[:13] + bytes([stream[13] + 1]) + stream[14:])

@@ -136,3 +136,9 @@ def test_what_only_the_gateways_file_can_tell(
     with pytest.raises(ValueError, match=r".") as raised:
         checked(settings, rules)
     assert what in str(raised.value)
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a\n", 'a"', "x" * 65, "\N{SNOWMAN}"])
+def test_a_decoys_name_can_stand_anywhere(name: str) -> None:
+    with pytest.raises(ValidationError, match="a name has 1 to 64 letters"):
+        Rules.model_validate({"decoys": {name: DECOYS["a"]}, "rules": []})

@@ -66,6 +66,14 @@ def test_codecs() -> None:
         ({"gateway1": {**ONE, "agents": {}}}, "no agent has `from`"),
         ({"gateway1": {**ONE, "codec": "sslproxy"}}, "codec 'sslproxy' is not known"),
         ({"gateway1": {**ONE, "agents": {"edge": {"from": ["x"]}}}}, "does not appear to be"),
+        (
+            {"gateway1": {**ONE, "agents": {'a"b': {"from": ["192.0.2.1"]}}}},
+            "a name has 1 to 64 letters",
+        ),
+        (
+            {"gateway1": {**ONE, "agents": {"a\n": {"from": ["192.0.2.1"]}}}},
+            "a name has 1 to 64 letters",
+        ),
         ({"gateway2": {**TWO, "source": "magic"}}, "Input should be 'nftables'"),
         ({"gateway2": {**TWO, "trusted": []}}, "at least 1 item"),
         (

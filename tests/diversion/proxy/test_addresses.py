@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from diversion.proxy.addresses import parse_ends, parse_network, parse_range, show_ends
+from diversion.proxy.addresses import parse_ends, parse_network, parse_range, show_ends, whose
 
 ENDS = [
     ("192.0.2.1:80", ("192.0.2.1", 80)),
@@ -84,3 +84,18 @@ def test_networks() -> None:
     for wrong in (1, "192.0.2.1/24", "x"):
         with pytest.raises(ValueError, match=r"."):
             parse_network(wrong)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:0:0:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("::ffff:192.0.2.1", "::ffff:192.0.2.2", False),
+        ("::1", "192.0.2.1", False),
+    ],
+)
+def test_who_counts_as_one_host(one: str, other: str, same: bool) -> None:
+    assert (whose(one) == whose(other)) is same

@@ -13,6 +13,7 @@ from diversion.proxy import control
 from diversion.proxy.control import Talk
 from diversion.proxy.loop import Deadline, Loop
 from diversion.proxy.pump import End
+from diversion.proxy.tls import TlsUnfinishedError
 
 
 class Side:
@@ -112,3 +113,90 @@ def test_the_other_side_ends_it(side: Side) -> None:
     side.other.close()
     side.run()
     assert side.why == ["the other side ended it"]
+
+
+def test_an_end_of_a_line_is_looked_for_in_what_came_only(side: Side) -> None:
+    """A long line in many pieces is neither copied nor searched again for each of them."""
+
+    class Searched(bytearray):
+        def find(self, what: Any, start: Any = 0, end: Any = None) -> int:
+            searched.append(len(self) - start)
+            return super().find(what, start)
+
+    searched: list[int] = []
+    side.talk._in = Searched()
+    pieces = [b'{"x":"', *[b"y" * 1000] * 50, b'"}\n{"x":1}\n']
+    for piece in pieces:
+        side.other.sendall(piece)
+        side.talk._read()
+    side.run()
+    assert [len(str(one["x"])) for one in side.messages] == [50_000, 1]
+    assert sum(searched) < 2 * sum(map(len, pieces))
+
+
+def test_who_says_much_is_listened_to_bit_by_bit(
+    side: Side, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "PACE", 2 * control.LEAST)
+    side.talk._may = 4 * control.LEAST
+    heard: list[dict[str, Any]] = []
+
+    def message(said: dict[str, Any]) -> None:
+        heard.append(said)
+        if len(heard) == 7:
+            side.loop.stop()
+
+    side.talk._message = message
+    side.talk._in += b"{}\n" * 7
+    side.talk._read()
+    assert len(heard) == 4
+    side.loop.now += 1
+    side.talk._read()
+    assert len(heard) == 6
+    side.loop.run()
+    assert len(heard) == 7
+    assert side.why == []
+
+
+def test_a_handshake_that_ends_while_reading_lets_go_what_has_waited(side: Side) -> None:
+    """No event follows on it: what was to be read has been read."""
+
+    class Shaking:
+        shaken = False
+
+        def send(self, data: bytes) -> int:
+            if not self.shaken:
+                raise TlsUnfinishedError
+            sent.append(data)
+            return len(data)
+
+        def recv(self, _: int) -> bytes:
+            self.shaken = True
+            raise BlockingIOError
+
+        def flush(self) -> None:
+            pass
+
+    sent: list[bytes] = []
+    plain, side.talk._end.sock = side.talk._end.sock, Shaking()  # type: ignore[assignment]
+    side.talk.raw(b"hello")
+    assert sent == []
+    side.talk._happened(0)
+    assert sent == [b"hello"]
+    side.talk._end.sock = plain
+
+
+def test_a_message_that_could_not_be_handled_is_not_handled_again(side: Side) -> None:
+    said: list[dict[str, Any]] = []
+
+    def message(one: dict[str, Any]) -> None:
+        said.append(one)
+        if len(said) == 1:
+            raise LookupError
+
+    side.talk._message = message
+    side.talk._in += STREAM
+    with pytest.raises(LookupError):
+        side.talk._read()
+    side.talk._read()
+    assert said == MESSAGES

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import time
+from typing import Any
 
 import pytest
 
@@ -70,3 +72,37 @@ def test_times_are_utc_to_the_millisecond(monkeypatch: pytest.MonkeyPatch) -> No
     ):
         monkeypatch.setattr(time, "time_ns", lambda now=nanoseconds: now)
         assert timestamp() == text
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"why": "x" * 100_000},
+        {"why": "\0" * 100_000, "agent": "edge"},
+        {"failed": ["\N{SNOWMAN}" * 200] * 20, "up": 3},
+        {"failed": ("x" * 4000, {"y": "z" * 4000}), "why": "line\n" * 9000 + "the end"},
+    ],
+)
+def test_a_line_is_one_write(more: dict[str, Any]) -> None:
+    """Longer than PIPE_BUF, others' lines on the same pipe could stand in the middle of it."""
+    read, write = os.pipe()
+    counters = Counters()
+    lines = Lines(write, counters)
+    lines.say("error", "long", **more)
+    assert lines.flush()
+    os.close(write)
+    said = os.read(read, 1 << 20)
+    os.close(read)
+    assert len(said) <= select.PIPE_BUF
+    line = json.loads(said)
+    assert set(line) == {"time", "level", "event", "cut", *more}
+    assert counters.lines_lost == 0
+    if "line" in str(more.get("why")):
+        assert line["why"].endswith("the end")
+
+
+def test_a_line_that_is_no_single_write_is_lost() -> None:
+    counters = Counters()
+    lines = Lines(1, counters)
+    lines.put("x" * select.PIPE_BUF)
+    assert counters.lines_lost == 1

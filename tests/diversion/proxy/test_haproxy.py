@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from diversion.proxy import haproxy
-from diversion.proxy.haproxy import NoHAProxyError, Server
+from diversion.proxy.haproxy import NoHAProxyError, Server, word
 from diversion.proxy.hub import Limits
 
 
@@ -27,3 +27,10 @@ def test_binds_and_backends() -> None:
 def test_what_haproxy_cannot_send() -> None:
     with pytest.raises(NoHAProxyError, match="cannot send magic: only proxy-v2, proxy-v1"):
         haproxy.backend(Server("a", ("::1", 9), "magic"))
+
+
+def test_a_word_of_the_file_is_one_word() -> None:
+    assert word("/etc/peeltap/edge-3.pem") == "/etc/peeltap/edge-3.pem"
+    for name in ("", "a b", "a\nglobal", "a#", "a\\", 'a"', "a$b"):
+        with pytest.raises(NoHAProxyError, match="plainer name"):
+            word(name)

@@ -140,3 +140,25 @@ def test_a_mistake_of_ours_costs_one_connection() -> None:
             decoy = listening.accept()[0]
             assert decoy.recv(1) == b"x"
             decoy.close()
+
+
+def test_addresses_of_one_network_count_as_one() -> None:
+    with running(per_peer=2, unheaded=1) as relay:
+        hub = relay.hub
+        assert [hub.count_peer(f"2001:db8::{at}") for at in range(3)] == [True, True, False]
+        assert hub.count_peer("2001:db8:0:1::")
+        assert hub.count_source("2001:db8::9")
+        assert not hub.count_source("2001:db8::a")
+        hub.uncount_peer("2001:db8::1")
+        assert hub.count_peer("2001:db8::5")
+        hub.uncount_source("2001:db8::")
+        assert hub.count_source("2001:db8::a")
+
+
+def test_at_most_half_of_all_may_owe_their_header() -> None:
+    with running(connections=10) as relay:
+        hub = relay.hub
+        counted = [hub.count_source(f"192.0.2.{at}") for at in range(10)]
+        assert counted == [True] * 5 + [False] * 5
+        hub.uncount_source("192.0.2.0")
+        assert hub.count_source("192.0.2.9")

@@ -215,3 +215,23 @@ def test_a_link_that_is_handed_over_is_over_and_its_socket_is_not() -> None:
         assert rest == b"xy"
         assert relay.hub.counters.open == 0
         end.close()
+
+
+def test_no_more_than_so_many_of_one_address_without_a_header() -> None:
+    """Whoever sends none does not keep those from it who do."""
+    with running(unheaded=2) as relay, server() as (listening, to):
+        at = relay.serve(reading(to))
+        silent = [socket.create_connection(at, timeout=10) for _ in range(2)]
+        assert_reset(at)
+        relay.do(lambda: None)  # it counts after it has closed
+        assert relay.hub.counters.ends["limit_source"] == 1
+        silent[0].sendall(b"HEAD+")
+        listening.accept()[0].close()
+        # It owes no header any more; a third may come.
+        with socket.create_connection(at, timeout=10) as third:
+            third.sendall(b"HEAD+")
+            listening.accept()[0].close()
+        silent[1].close()
+        relay.line(end="closed")
+        assert all(line["end"] != "limit_source" for line in relay.lines())
+        silent[0].close()

@@ -61,3 +61,26 @@ def test_a_transparent_socket_may_have_any_address(address: str) -> None:
     foreign = "192.0.2.99" if address == "0.0.0.0" else "2001:db8::99"
     with listening.listen((foreign, 0), accept="tproxy") as made:
         assert made.getsockname()[0] == foreign
+
+
+def test_a_link_local_destination_has_no_interface_in_it() -> None:
+    class Named(socket.socket):
+        def getsockname(self) -> tuple[str, int, int, int]:
+            return "fe80::1%eth0", 80, 0, 2
+
+    with Named(socket.AF_INET6) as sock:
+        assert listening.destination(sock, "direct") == ("fe80::1", 80)
+
+
+def test_namespaces_are_told_apart_by_what_is_behind_their_names(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).touch()
+    path = tmp_path / "link"
+    path.symlink_to("one")
+    before = listening.identity(str(path))
+    assert before == listening.identity(str(tmp_path / "one"))
+    path.unlink()
+    assert listening.identity(str(path)) is None
+    path.symlink_to("other")
+    assert listening.identity(str(path)) not in (None, before)
+    assert listening.identity("/run/netns/\0") is None

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from diversion.proxy import listeners as module
 from diversion.proxy.addresses import Ends
 from diversion.proxy.listeners import Listener, ListenerSet, RulesError, change, read_listeners
+from fixtures.netns import Lab, wait_until
 from tests.diversion.running import running
 
 WEB = Listener("web", ("192.0.2.1", 80))
@@ -115,3 +119,33 @@ def test_a_set_of_real_listeners() -> None:
             socket.create_connection(one.listen, timeout=10)
         relay.do(listeners.stop)
     taken.close()
+
+
+@pytest.mark.netns
+def test_a_namespace_that_is_made_anew_under_its_name_has_its_listener_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "RETRY", 0.0)
+    path = tmp_path / "edge"
+    one = Listener("one", ("127.0.0.1", 4711), netns=str(path))
+    with Lab() as lab, running() as relay:
+        first, second = lab.namespace("first"), lab.namespace("second")
+        changes: list[None] = []
+        listeners = ListenerSet(relay.hub, lambda *_: None, lambda: changes.append(None))
+        path.symlink_to(first.path)
+        relay.do(lambda: listeners.apply((one,)))
+        assert (10, 4711) in first.sockets()
+        # Under another name in the set it is still looked after.
+        relay.do(lambda: listeners.apply((replace(one, name="renamed"),)))
+        # As `ip netns delete` leaves it: the listener stays, its namespace may live on.
+        path.unlink()
+        relay.do(lambda: listeners._retries(0))
+        assert (10, 4711) in first.sockets()
+        path.symlink_to(second.path)
+        second.wait_listening(4711)
+        assert (10, 4711) not in first.sockets()
+        wait_until(lambda: bool(changes), "the report")
+        assert [each["up"] for each in listeners.report()] == [True]
+        relay.do(lambda: listeners.apply(()))
+        assert (10, 4711) not in second.sockets()
+        relay.do(listeners.stop)

@@ -171,3 +171,35 @@ def test_an_exception_ends_it_or_is_told() -> None:
     loop.run()
     assert told == ["ours"] * 3
     loop.close()
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_deadlines_that_come_and_go_cost_nothing_afterwards(keep: bool) -> None:
+    """Neither memory for those that are no more, nor a look at all of them in each round."""
+    loop = Loop()
+    kept = [Deadline(lambda now: None) for _ in range(100 if keep else 0)]
+    for at, deadline in enumerate(kept):
+        loop.at(loop.now + 1000 + at, deadline)
+    for at in range(10_000):
+        passing = Deadline(lambda now: None)
+        loop.at(loop.now + 10 + at, passing)
+        loop.cancel(passing)
+    assert len(loop._slots) == len(kept)
+    assert len(loop._order) <= 3 * len(kept) + 100
+    first = loop._timeout()
+    assert 998 < first <= 1001 if keep else first == -1
+    loop.close()
+
+
+def test_deadlines_are_asked_in_their_order() -> None:
+    loop = Loop()
+    asked: list[int] = []
+    deadlines = [Deadline(lambda now, at=at: asked.append(at)) for at in range(5)]  # type: ignore[misc]
+    for at in (3, 0, 4, 1, 2):
+        loop.at(loop.now - 50 + 5 * at, deadlines[at])
+    loop.at(loop.now - 100, deadlines[2])
+    loop.at(loop.now, Deadline(lambda now: loop.stop()))
+    loop.run()
+    assert asked == [2, 0, 1, 3, 4]
+    assert not any(one.is_set for one in deadlines)
+    loop.close()

@@ -212,3 +212,28 @@ def test_many_connections_at_once() -> None:
         for sock in (*peers, *decoys):
             sock.close()
         relay.line(end="closed")
+
+
+@pytest.mark.parametrize("side", ["peer", "decoy"])
+def test_last_words_before_a_reset_are_passed_on(side: str) -> None:
+    """Also where the other side has something to say at the same moment, which nobody can have."""
+    with running() as relay, through(relay) as (peer, decoy):
+        peer.sendall(b"x")
+        assert decoy.recv(1) == b"x"
+        first, second = (peer, decoy) if side == "peer" else (decoy, peer)
+
+        def together() -> None:
+            # The relay sees all of it in one look.
+            second.sendall(b"in vain")
+            first.sendall(b"last words")
+            reset(first)
+
+        relay.do(together)
+        assert read_exactly(second, 10) == b"last words"
+        with pytest.raises(ConnectionResetError):
+            second.recv(1)
+        assert relay.line(end=f"reset_by_{side}")[f"bytes_to_{second_of(side)}"] >= 10
+
+
+def second_of(side: str) -> str:
+    return "decoy" if side == "peer" else "peer"

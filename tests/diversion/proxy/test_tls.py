@@ -6,6 +6,7 @@ import contextlib
 import socket
 import ssl
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,14 @@ import trustme
 from diversion.proxy.addresses import Ends
 from diversion.proxy.hub import Hub
 from diversion.proxy.link import Link
-from diversion.proxy.tls import TlsEnd, client_context, server_context
-from tests.diversion.running import Accept, reset, running, server
+from diversion.proxy.tls import (
+    TlsEnd,
+    TlsUnfinishedError,
+    client_context,
+    rest_of,
+    server_context,
+)
+from tests.diversion.running import Accept, read_exactly, reset, running, server
 
 
 @pytest.fixture(scope="module")
@@ -215,3 +222,122 @@ def test_files_that_cannot_be_used_are_named(
     for make in (server_context, client_context):
         with pytest.raises(OSError, match=what):
             make(*(str(papers / name) for name in which))
+
+
+@contextlib.contextmanager
+def both_ends(papers: Path) -> Iterator[tuple[TlsEnd, TlsEnd]]:
+    """Who connects and who accepts, before either has said anything."""
+    one, other = socket.socketpair()
+    with one, other:
+        for sock in (one, other):
+            sock.setblocking(False)
+        yield (
+            TlsEnd(
+                one,
+                client_context(*files(papers, "edge")),
+                server_side=False,
+                server_name="gateway1.example",
+            ),
+            TlsEnd(other, server_context(*files(papers, "gateway1")), server_side=True),
+        )
+
+
+def shake(client: TlsEnd, accepting: TlsEnd) -> None:
+    """Bring the handshake to its end, up to what the accepting side has yet to read."""
+    while not client.shaken:
+        for end in (client, accepting):
+            with contextlib.suppress(BlockingIOError):
+                end.recv(1)
+
+
+def flood(end: TlsEnd) -> None:
+    while True:
+        end.send(b"x" * 65536)
+
+
+def test_a_send_that_waits_for_the_handshake_is_not_one_that_waits_for_room(papers: Path) -> None:
+    with both_ends(papers) as (client, accepting):
+        with pytest.raises(TlsUnfinishedError):
+            client.send(b"too early")
+        shake(client, accepting)
+        with pytest.raises(BlockingIOError) as raised:
+            flood(client)
+        assert not isinstance(raised.value, TlsUnfinishedError)
+
+
+def test_what_has_been_taken_from_the_socket_and_not_read_is_told(papers: Path) -> None:
+    """Of these bytes no event tells: the handshake's end, header and payload come together."""
+    with both_ends(papers) as (client, accepting):
+        assert not accepting.holds
+        shake(client, accepting)
+        client.send(b"HEADpayload")
+        client.send(b"more")
+        assert accepting.recv(4) == b"HEAD"
+        assert accepting.holds, "the rest of a record"
+        assert accepting.recv(100) == b"payload"
+        assert accepting.holds, "another record"
+        assert accepting.recv(100) == b"more"
+        with pytest.raises(BlockingIOError):
+            accepting.recv(100)
+        assert not accepting.holds
+
+
+def test_what_a_send_has_taken_is_told(papers: Path) -> None:
+    """Whoever goes on with the handshake to send takes what stands behind it as well."""
+    with both_ends(papers) as (client, accepting):
+        with pytest.raises(TlsUnfinishedError):
+            client.send(b"x")
+        with pytest.raises(TlsUnfinishedError):
+            accepting.send(b"x")
+        client.send(b"HEAD")
+        # The client's part of the handshake and its first words lie in the socket together.
+        accepting.send(b"x")
+        assert accepting.holds
+        assert accepting.recv(10) == b"HEAD"
+
+
+def test_payload_that_tls_holds_goes_on_without_an_event(papers: Path) -> None:
+    """What was read between two looks of epoll: it has nothing more to tell."""
+    inside = server_context(*files(papers, "gateway1"))
+    ours = client_context(*files(papers, "edge"))
+    with running() as relay, server() as (listening, to):
+
+        def then(link: Link, _: object) -> None:
+            link.announce(link.peer, ("192.0.2.1", 80))
+            link.left.readable = False
+            link.bring(link.hub.socket_to(to), to)
+
+        def accept(hub: Hub, sock: socket.socket, peer: Ends) -> None:
+            link = Link(hub, TlsEnd(sock, inside, server_side=True), peer)
+            link.read_head(lambda stream: (4, None) if len(stream) >= 4 else None, then)
+
+        with (
+            socket.create_connection(relay.serve(accept), timeout=20) as plain,
+            ours.wrap_socket(plain, server_hostname="gateway1.example") as sock,
+        ):
+            # Longer than what is read at a time while a header is awaited.
+            sock.sendall(b"HEAD" + b"payload" * 2000)
+            decoy, _ = listening.accept()
+            decoy.settimeout(20)
+            with decoy:
+                assert read_exactly(decoy, 14_000) == b"payload" * 2000
+
+
+def test_nothing_is_resumed_and_nothing_agreed_anew(papers: Path) -> None:
+    for context in (
+        server_context(*files(papers, "gateway1")),
+        client_context(*files(papers, "edge")),
+    ):
+        assert context.options & ssl.OP_NO_TICKET
+        assert context.options & ssl.OP_NO_RENEGOTIATION
+
+
+@pytest.mark.parametrize(
+    ("size", "sent", "kept"),
+    [(100, 10, 100), (100, 49, 100), (100, 50, 50), (100, 99, 1), (100, 100, 0)],
+)
+def test_a_small_rest_does_not_keep_the_whole(size: int, sent: int, kept: int) -> None:
+    whole = memoryview(bytes(range(size)))
+    rest = rest_of(whole, sent)
+    assert bytes(rest) == bytes(range(sent, size))
+    assert len(rest.obj) == kept  # type: ignore[arg-type]

@@ -18,9 +18,11 @@ from diversion.setup.things import (
     Sysctl,
     Thing,
     Value,
+    VrfRule,
 )
 
 RULES = (
+    Rule("zone", Match(arriving="eth0"), "zone", number=7),
     Rule("mark", Match(destination="192.0.2.10"), "keep-mark", number=5),
     Rule("mark", Match(reply=True, connection_mark=5), "give-mark"),
     Rule("mark", Match(arriving="br1", protocol="tcp", transparent=True), "mark", number=9),
@@ -28,9 +30,11 @@ RULES = (
     Rule(
         "dnat", Match(arriving="eth0", protocol="tcp", advertised="advert"), "dnat", "127.0.0.1:7"
     ),
+    Rule("dnat", Match(arriving="eth0", destination="10.9.0.0/24"), "dnat", "10.0.0.0/24"),
     Rule("input", Match(source="192.0.2.0/24", protocol="udp"), "accept"),
     Rule("forward", Match(leaving="eth1"), "drop"),
     Rule("snat", Match(source="10.0.0.2"), "snat", "192.0.2.1"),
+    Rule("snat", Match(leaving="eth1", source="10.0.0.0/24"), "snat", "10.9.0.0/24"),
     Rule("snat", Match(leaving="eth0"), "masquerade"),
 )
 SETS = (AddressSet("advert", tuple(f"192.0.2.{at},tcp:80" for at in range(5))),)
@@ -67,6 +71,7 @@ THINGS: list[tuple[Thing, list[str]]] = [
         Link("", "g", "gre", local="192.0.2.1", remote="192.0.2.2"),
         ["ip link add g type gre local 192.0.2.1 remote 192.0.2.2"],
     ),
+    (Link("", "red", "vrf", number=7), ["ip link add red type vrf table 7"]),
     (Address("", "br1", "192.0.2.1/24"), ["ip address add 192.0.2.1/24 dev br1"]),
     (
         Address("vip", "b", "192.0.2.1/32", network=False),
@@ -80,6 +85,12 @@ THINGS: list[tuple[Thing, list[str]]] = [
         Route("vip", "10.0.0.0/16", "lo", local=True),
         ["ip -n vip route add local 10.0.0.0/16 dev lo proto 112"],
     ),
+    (
+        Route("", "0.0.0.0/0", "", table=7, unreachable=True, metric=9),
+        ["ip route add unreachable default table 7 metric 9 proto 112"],
+    ),
+    (VrfRule("", "inet"), ["ip rule add l3mdev priority 1000 protocol kernel"]),
+    (VrfRule("vip", "ip6mr"), ["ip -n vip -6 mrule add l3mdev priority 1000 protocol kernel"]),
     (
         PolicyRule("", 20000, 7, mark=5, mask=0xFF, arriving="br1"),
         ["ip rule add priority 20000 fwmark 0x5/0xff iif br1 table 7"],

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import json
+from typing import Any
 
 import pytest
+from pyroute2.netlink.exceptions import NetlinkError
 
-from diversion.setup.observed import Observed
-from diversion.setup.things import Address, Route
+from diversion.setup.machine import Machine
+from diversion.setup.observed import Observed, observe
+from diversion.setup.things import Address, Route, VrfRule
 from tests.support.plumbing import plumbed
 
 SCRIPT = """
@@ -65,3 +69,47 @@ def test_addresses_and_routes_of_one_link() -> None:
     assert seen.addresses("") == [mine]
     assert seen.routes_out_of("", "br0") == [way]
     assert seen.routes_out_of("", "br1") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "there"),
+    [
+        ([], False),
+        ([{"FRA_PRIORITY": 0}], False),
+        ([{"FRA_PRIORITY": 1000, "FRA_L3MDEV": 1}], True),
+        # A kernel without the family has no such rule, and needs none.
+        (NetlinkError(errno.EAFNOSUPPORT), True),
+    ],
+    ids=["none", "others", "the kernel's", "no such family"],
+)
+def test_the_rule_for_all_vrfs(answer: object, there: bool) -> None:
+    rule = VrfRule("", "ipmr")
+    found = observe(Paper(answer), [rule])
+    assert (rule.key in found.things) is there
+
+
+class Rule(dict[str, int]):
+    """A RTM_NEWRULE of paper."""
+
+    get_attr = dict.get
+
+
+class Paper(Machine):
+    """A machine whose kernel gives one answer to whoever asks for rules of multicast routing."""
+
+    def __init__(self, answer: object) -> None:
+        super().__init__("x")
+        self.answer = answer
+
+    def netlink(self, namespace: str) -> Any:
+        return self
+
+    def get_rules(self, family: int) -> list[Rule]:
+        if isinstance(self.answer, Exception) and family == 128:
+            raise self.answer
+        return [Rule(one) for one in self.answer] if family == 128 else []
+
+    def get_links(self) -> list[Rule]:
+        return []
+
+    get_addr = get_routes = get_links

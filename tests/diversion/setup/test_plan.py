@@ -206,3 +206,57 @@ class TestAPortThatHasAnAddress:
         observed = self.observed()
         observed.settings[PORT.key] = "br1"
         assert steps(planned([BR1, Wanted(PORT, "br1")], observed)) == []
+
+
+class TestNetworksThatOverlap:
+    red, blue = Link("", "red", "vrf", number=7), Link("", "blue", "vrf", number=8)
+    into = LinkSetting("", "eth0", "master", origin=("vrfs", "red", "on"))
+    other = LinkSetting("", "eth1", "master", origin=("vrfs", "blue", "on"))
+    mine = Address("", "eth0", "10.0.0.1/24", origin=("vrfs", "red", "addresses", 0))
+    theirs = Address("", "eth1", "10.0.0.1/24", origin=("vrfs", "blue", "addresses", 0))
+    eth1 = Link("", "eth1", "hardware")
+
+    def wanted(self) -> list[Desired]:
+        return [self.red, self.blue, Wanted(self.into, "red"), self.mine]
+
+    def observed(self, *more: object) -> Observed:
+        observed = seen(ETH0, self.eth1, *more)
+        observed.settings |= {self.into.key: "", self.other.key: ""}
+        return observed
+
+    def test_may_have_the_same_address(self) -> None:
+        both = [*self.wanted(), Wanted(self.other, "blue"), self.theirs]
+        assert Make(self.theirs) in steps(planned(both, self.observed(self.mine), cut_me_off=True))
+
+    def test_of_which_one_is_somebody_elses_vrf(self) -> None:
+        observed = self.observed(self.blue, self.theirs)
+        observed.settings[self.other.key] = "blue"
+        assert Make(self.mine) in steps(planned(self.wanted(), observed))
+
+    def test_may_not_have_that_of_an_interface_outside(self) -> None:
+        found = planned(self.wanted(), self.observed(self.theirs))
+        assert Make(self.mine) in steps(found)
+        plain = Address("", "br1", "10.0.0.1/24", origin=("bridges", "br1", "addresses", 0))
+        assert problems([BR1, plain], self.observed(BR1, self.theirs))
+
+    def test_an_address_that_was_there_moves_into_the_vrf_and_back(self) -> None:
+        observed = self.observed(self.mine)
+        [text] = problems(self.wanted(), observed)
+        assert text.startswith("vrfs.red.on: eth0 has the address 10.0.0.1/24, which nobody")
+        found = planned(self.wanted(), observed, cut_me_off=True)
+        there = [Remove(self.mine), Set(self.into, "red", ""), Make(self.mine)]
+        assert steps(found)[2:] == there
+        back = [step.inverse for step in reversed(there)]
+        assert back == [Remove(self.mine), Set(self.into, "", "red"), Make(self.mine)]
+
+    def test_an_interface_that_somebody_took_out_goes_back_in(self) -> None:
+        observed = self.observed(self.red, self.blue, self.mine)
+        journal = [Make(self.red), Make(self.blue), Set(self.into, "red", ""), Make(self.mine)]
+        found = planned(self.wanted(), observed, journal)
+        assert steps(found) == [Remove(self.mine), Set(self.into, "red", ""), Make(self.mine)]
+        # The address was ours: nothing is given back for it when all goes.
+        assert [action.cancels for action in found.actions] == [4, None, None]
+
+    def test_a_vrf_with_another_table_is_somebody_elses(self) -> None:
+        [text] = problems([self.red], seen(Link("", "red", "vrf", number=9)))
+        assert "with another number" in text

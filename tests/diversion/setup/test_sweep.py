@@ -6,9 +6,13 @@ import json
 
 import pytest
 
+from diversion.setup.machine import Machine
+from diversion.setup.names import mark_base
+from diversion.setup.observed import Observed
+from diversion.setup.steps import Remove
+from diversion.setup.sweep import _inside
+from diversion.setup.things import Route
 from tests.support.plumbing import plumbed
-
-pytestmark = [pytest.mark.netns, pytest.mark.tool("nft", "iptables", "ipset")]
 
 FILE = """
 name: lost
@@ -44,6 +48,8 @@ print(json.dumps({{"steps": len(outcome.steps), "trace": trace}}))
 """
 
 
+@pytest.mark.netns
+@pytest.mark.tool("nft", "iptables", "ipset")
 @pytest.mark.parametrize("backend", ["nftables", "iptables"])
 def test_all_that_carries_a_mark_is_removed(backend: str) -> None:
     with plumbed(vms=0) as host:
@@ -53,3 +59,12 @@ def test_all_that_carries_a_mark_is_removed(backend: str) -> None:
     # What has no mark: sysctls of the host itself, and what the kernel changes with them.
     rest = [one for one in told["trace"] if not one.startswith("/proc/sys/net/ipv4/")]
     assert rest == []
+
+
+def test_the_route_that_ends_a_vrfs_table_goes_by_the_table() -> None:
+    base = mark_base("lost")
+    last = Route("", "0.0.0.0/0", "", table=base | 1, unreachable=True)
+    others = Route("", "0.0.0.0/0", "", table=7, unreachable=True)
+    way = Route("", "10.0.0.0/8", "eth0", table=base | 1)
+    seen = Observed({one.key: one for one in (others, way, last)})
+    assert list(_inside(Machine("lost"), "", seen)) == [Remove(last)]

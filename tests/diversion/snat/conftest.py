@@ -78,7 +78,7 @@ def connect(source, peer, decoy):
     '''Connect as the peer; gives what the decoy says, what went wrong, the socket, the end.'''
     sock = socket.socket(socket.AF_INET6 if ":" in decoy[0] else socket.AF_INET)
     answer = []
-    over = source.begin(sock, peer, decoy, answer.append)
+    over, _ = source.begin(sock, peer, decoy, answer.append)
     if not answer:
         rounds()
     if answer[0] is not None:

@@ -108,3 +108,21 @@ say(chains.count("PEELTAP-TEST"))
 """
     )
     assert said == 2
+
+
+def test_a_name_is_one_processs_at_a_time(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + """
+from diversion.snat.source import SourceError
+try:
+    IptablesSource(loop, "test").open()
+except SourceError as error:
+    said = str(error)
+source.close()
+source.open()
+source.close()
+say(said)
+"""
+    )
+    assert "another gateway2 of the name test runs in this network namespace" in said

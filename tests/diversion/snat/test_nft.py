@@ -102,7 +102,7 @@ sockets, ready, ends = [], [], []
 for at in range(1000):
     sock = socket.socket()
     sockets.append(sock)
-    ends.append(source.begin(sock, ("{PEER[4]}", 5000 + at), decoy, ready.append))
+    ends.append(source.begin(sock, ("{PEER[4]}", 5000 + at), decoy, ready.append).over)
 rounds()
 before = len(ready), set(ready) == {{None}}
 import subprocess
@@ -149,10 +149,10 @@ os._exit(0)
     assert said == "nftables takes no element: No such file or directory"
 
 
-AT = """
-class At(socket.socket):
-    def bind(self, to):
-        super().bind((to[0], 33_333))
+PORTS = """
+def ports(*wanted):
+    left = list(wanted)
+    source._reserved._ports.take = lambda decoy: left.pop(0)
 """
 
 
@@ -161,12 +161,13 @@ def test_a_port_that_was_given_up_and_used_again_in_one_round(host: Host, left: 
     """Also where the element of the one before could not be taken out."""
     said = host.python(
         OPEN
-        + AT
+        + PORTS
         + f"""
 import subprocess
+ports(33_333, 33_333, 33_334)
 decoy, said = ("{DECOY[4]}", 80), []
-one = At()
-over = source.begin(one, ("{PEER[4]}", 4090), decoy, said.append)
+one = socket.socket()
+over, _ = source.begin(one, ("{PEER[4]}", 4090), decoy, said.append)
 rounds()
 one.close()
 if {left}:
@@ -180,7 +181,7 @@ over()
 if {left}:
     rounds()
     source._elements._change = change
-two, other = At(), socket.socket()
+two, other = socket.socket(), socket.socket()
 source.begin(two, ("{PEER[4]}", 4091), decoy, said.append)
 source.begin(other, ("{PEER[4]}", 4092), decoy, said.append)
 rounds()
@@ -206,7 +207,7 @@ def broken(why):
     raise ValueError("broken")
 sockets = [socket.socket(), socket.socket()]
 ends = [
-    source.begin(sock, ("{PEER[4]}", 4100 + at), decoy, go)
+    source.begin(sock, ("{PEER[4]}", 4100 + at), decoy, go).over
     for at, (sock, go) in enumerate(zip(sockets, (broken, said.append)))
 ]
 rounds()
@@ -234,3 +235,165 @@ say(tables.strip())
 """
     )
     assert said == "table inet peeltap_test"
+
+
+def test_a_name_is_one_processs_at_a_time(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + """
+import subprocess
+from diversion.snat.source import SourceError
+said = []
+try:
+    NftSource(loop, "test").open()
+except SourceError as error:
+    said.append(str(error))
+# Somebody else deletes the table: it is gone, and that is all.
+subprocess.run(["nft", "delete", "table", "inet", "peeltap_test"], check=True)
+source.close()
+source.open()
+source.close()
+tables = subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
+say([*said, tables])
+"""
+    )
+    assert said == [
+        "source nftables: another gateway2 of the name test runs in this network namespace; "
+        "give one of them another `name`",
+        "",
+    ]
+
+
+@pytest.mark.parametrize("timestamps", [1, 0])
+def test_more_connections_a_minute_than_ports(host: Host, timestamps: int) -> None:
+    """A port whose last connection is in TIME_WAIT serves the next one, of another peer.
+
+    A decoy without timestamps has each port once a minute; after that connect(2) refuses, and
+    another port is asked for.
+    """
+    first = 40_000 + timestamps * 1000
+    host.decoy.sysctl("ipv4.tcp_timestamps", timestamps)
+    host.here.sysctl("ipv4.ip_local_port_range", f"{first} {first + 34}")
+    try:
+        said = host.python(
+            OPEN
+            + f"""
+seen = []
+for at in range(100):
+    peer = "{PEER[4]}", {first} + at
+    sock, said = socket.socket(), []
+    lease = source.begin(sock, peer, ("{DECOY[4]}", 80), said.append)
+    source._flush()
+    sock.settimeout(5)
+    try:
+        sock.connect(("{DECOY[4]}", 80))
+    except OSError as error:
+        seen.append((error.errno, lease.rebind(socket.socket())))
+        break
+    seen.append(sock.recv(100).decode().strip() == "%s %d" % peer)
+    # Its end first comes from here, so that TIME_WAIT is here.
+    sock.shutdown(socket.SHUT_WR)
+    while sock.recv(100):
+        pass
+    sock.close()
+    lease.over()
+    source._flush()
+source.close()
+say(seen)
+"""
+        )
+    finally:
+        host.here.sysctl("ipv4.ip_local_port_range", "32768 60999")
+        host.decoy.sysctl("ipv4.tcp_timestamps", 1)
+    if timestamps:
+        assert said == [True] * 100
+    else:
+        ports = sum(1 for port in range(first, first + 35) if port % 16)
+        assert said == [True] * ports + [[99, True]]
+
+
+def test_another_port_where_the_kernel_refuses_the_first(host: Host) -> None:
+    """As gateway2 asks for it after EADDRNOTAVAIL; the decoy sees the same peer."""
+    said = host.python(
+        OPEN
+        + f"""
+import subprocess
+def count():
+    argv = ["nft", "list", "map", "inet", "peeltap_test", "peers4"]
+    return subprocess.run(argv, capture_output=True, text=True).stdout.count(" : ") - 1
+decoy, said = ("{DECOY[4]}", 80), []
+lease = source.begin(socket.socket(), ("{PEER[4]}", 4200), decoy, said.append)
+source._flush()
+other = socket.socket()
+moved = lease.rebind(other)
+other.settimeout(5)
+other.connect(decoy)
+seen = other.recv(100).decode().strip()
+during = count()
+lease.over()
+source._flush()
+after = count()
+source.close()
+say([said, moved, seen, during, after])
+"""
+    )
+    assert said == [[None], True, f"{PEER[4]} 4200", 1, 0]
+
+
+def test_a_local_port_that_a_reset_has_set_free_does_not_bring_its_last_peer(host: Host) -> None:
+    """conntrack keeps a connection that the decoy has reset, with its addresses, for seconds."""
+    said = host.python(
+        OPEN
+        + PORTS
+        + f"""
+ports(33_333, 33_333)
+decoy, seen = ("{DECOY[4]}", 80), []
+for at in range(2):
+    sock, said = socket.socket(), []
+    lease = source.begin(sock, ("{PEER[4]}", 4300 + at), decoy, said.append)
+    source._flush()
+    sock.settimeout(5)
+    sock.connect(decoy)
+    seen.append(sock.recv(100).decode().strip())
+    # The decoy reads one byte and closes: what is left makes a reset of it.
+    sock.sendall(b"xy")
+    try:
+        sock.recv(1)
+    except ConnectionResetError:
+        seen.append("reset")
+    sock.close()
+    lease.over()
+    source._flush()
+source.close()
+say(seen)
+"""
+    )
+    assert said == [f"{PEER[4]} 4300", "reset", f"{PEER[4]} 4301", "reset"]
+
+
+def test_two_processes_never_have_one_port(host: Host) -> None:
+    """Only one of them may name ports; the other has those that the kernel gives it."""
+    said = host.python(
+        OPEN
+        + f"""
+other = NftSource(loop, "other")
+other.open()
+found = []
+for each in (source, other):
+    sock, third = socket.socket(), socket.socket()
+    each.begin(sock, ("{PEER[4]}", 4400), ("{DECOY[4]}", 80), lambda why: None)
+    each._flush()
+    # A socket that shares its port lets another have it as well.
+    third.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        third.bind(sock.getsockname())
+        found.append(None)
+    except OSError as error:
+        found.append(error.errno)
+    third.close()
+other.close()
+source.close()
+say(found)
+"""
+    )
+    assert said == [None, 98]

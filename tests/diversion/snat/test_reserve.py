@@ -5,7 +5,11 @@ from __future__ import annotations
 import socket
 from contextlib import ExitStack
 
+import pytest
+
 from diversion.proxy.loop import Loop
+from diversion.snat import reserve as module
+from diversion.snat.ports import Ports
 from diversion.snat.reserve import Mapping, Reservations, tell
 
 PEER, DECOY = ("203.0.113.7", 65_535), ("127.0.0.1", 80)
@@ -61,3 +65,68 @@ def test_one_that_fails_does_not_keep_the_others_from_going_on() -> None:
     tell(loop, [Mapping(DECOY, PEER, DECOY, go) for go in (broken, told.append)], "why")
     assert (len(failed), told) == (1, ["why"])
     loop.close()
+
+
+HERE = "127.77.0.2"
+"""Of loopback, and nobody else's on this machine."""
+
+
+def naming(*ports: int) -> Reservations:
+    """Reservations of these ports, as in the process that may name them."""
+    reserved = Reservations()
+    reserved._ports = Ports(lambda: ports)
+    reserved._routes[DECOY[0]] = HERE
+    return reserved
+
+
+def test_one_port_for_two_decoys_and_none_twice_for_one() -> None:
+    reserved = naming(20_001, 20_002)
+    other = ("127.0.0.1", 81)
+    with ExitStack() as stack:
+        found = [
+            reserved.reserve(stack.enter_context(socket.socket()), PEER, decoy, nothing)
+            for decoy in (DECOY, other, DECOY, other)
+        ]
+        assert sorted(one.local[1] for one in found) == [20_001, 20_001, 20_002, 20_002]
+        assert len({(one.local, one.decoy) for one in found}) == 4
+        with pytest.raises(OSError, match="in use to this decoy"):
+            reserved.reserve(stack.enter_context(socket.socket()), PEER, DECOY, nothing)
+        reserved.free(found[0])
+        moved = found[2].local
+        reserved.move(stack.enter_context(socket.socket()), found[2])
+        assert found[2].local == found[0].local
+        again = reserved.reserve(stack.enter_context(socket.socket()), PEER, DECOY, nothing)
+        assert again.local == moved
+
+
+def test_a_port_of_another_program_is_gone_over() -> None:
+    reserved = naming(20_003, 20_004)
+    with ExitStack() as stack:
+        stack.enter_context(socket.create_server((HERE, 20_003)))
+        for _ in range(3):
+            sock = stack.enter_context(socket.socket())
+            one = reserved.reserve(sock, PEER, DECOY, nothing)
+            assert one.local == (HERE, 20_004)
+            reserved.free(one)
+
+
+def test_an_address_that_is_gone_is_looked_for_again() -> None:
+    reserved = Reservations()
+    reserved._routes[DECOY[0]] = "192.0.2.99"
+    with socket.socket() as sock:
+        assert reserved.reserve(sock, PEER, DECOY, nothing).local[0] == "127.0.0.1"
+    # One that is looked for and is wrong all the same is an error, not a loop.
+    reserved._address_towards = lambda decoy: "192.0.2.99"  # type: ignore[method-assign]
+    with socket.socket() as sock, pytest.raises(OSError, match="Cannot assign"):
+        reserved.reserve(sock, PEER, DECOY, nothing)
+
+
+def test_a_peer_without_a_free_port_keeps_no_local_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    reserved = naming(20_005, 20_006)
+    with ExitStack() as stack:
+        reserved.reserve(stack.enter_context(socket.socket()), PEER, DECOY, nothing)
+        monkeypatch.setattr(module, "LAST", 0)  # it has no other port that could be tried
+        for _ in range(3):
+            sock = stack.enter_context(socket.socket())
+            with pytest.raises(OSError, match="all ports of this peer are in use"):
+                reserved.reserve(sock, PEER, DECOY, nothing)

@@ -14,8 +14,9 @@ def test_own_source_is_always_ready() -> None:
     source = OwnSource()
     source.open()
     with socket.socket() as sock:
-        source.begin(sock, PEER, DECOY, said.append)()
-        assert not source.rebind(sock, PEER)
+        lease = source.begin(sock, PEER, DECOY, said.append)
+        assert not lease.rebind(sock)
+        lease.over()
     source.close()
     assert said == [None]
     assert source.port_changed == 0

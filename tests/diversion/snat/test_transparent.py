@@ -66,8 +66,8 @@ for _, _, sock, over in (first, second):
     over()
 # Our side has closed first, so these addresses are in TIME_WAIT here.
 third = connect(source, peer, decoy)
-sock = socket.socket()
-again = source.rebind(sock, peer)
+sock, said = socket.socket(), []
+again = source.begin(socket.socket(), (peer[0], 4061), decoy, said.append).rebind(sock)
 sock.connect(decoy)
 seen = sock.recv(100).decode().split()[0]
 source.close()
@@ -84,3 +84,25 @@ def test_the_return_route_of_another_process_stays(host: Host) -> None:
     host.python(OPEN + "TransparentSource(decoys, 9310).close(); say(1)")
     assert rules(host).count("lookup 9310") == 2
     host.python(OPEN + "source.close(); say(1)")
+
+
+def test_a_table_is_one_processs_at_a_time(host: Host) -> None:
+    said = host.python(
+        OPEN
+        + """
+from diversion.snat.source import SourceError
+try:
+    TransparentSource(decoys, 9310).open()
+except SourceError as error:
+    said = str(error)
+other = TransparentSource(decoys, 9311)
+other.open()
+other.close()
+source.close()
+source.open()
+source.close()
+say(said)
+"""
+    )
+    assert "the routing table 9310 is another gateway2's" in said
+    assert "give one of them another `table`" in said

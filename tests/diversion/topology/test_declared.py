@@ -56,3 +56,13 @@ def test_many_addresses_are_told_as_a_number() -> None:
     text = tree(declared(asked))
     assert "10.0.0.7/16, and 17 more" in text
     assert "100 addresses with ports advertised" in text
+
+
+def test_a_vrf_carries_its_interface() -> None:
+    vrf = {"on": "eth0", "network": "10.0.0.0/24", "mapped": "10.9.0.0/24"}
+    vrfs = {"red": vrf, "blue": vrf | {"on": "eth1"}}
+    asked = desired(TopologySettings.model_validate({"name": "h", "vrfs": vrfs}), "nftables")
+    text = tree(declared(asked))
+    assert "red (vrf)  table " in text
+    assert "└── eth0 (interface)" in text
+    assert "10.9.0.0/24 from eth0 to 10.0.0.0/24" in text

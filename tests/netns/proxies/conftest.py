@@ -12,6 +12,9 @@ from fixtures.netns import Lab
 
 Started = Callable[..., None]
 
+RESET = r"reset by peer|Couldn't connect|Empty reply"
+"""curl's words for an RST, by when it came."""
+
 
 @pytest.fixture(scope="module")
 def chain() -> Iterator[Chain]:

@@ -6,7 +6,7 @@ from ipaddress import ip_address
 
 import pytest
 
-from fixtures.chain import ATTACKER, DECOY, Chain
+from fixtures.chain import ATTACKER, DECOY, GATEWAY2, Chain
 from tests.netns.proxies.conftest import Started
 from tests.support.live import Peeltap
 
@@ -19,26 +19,25 @@ pytestmark = [
 
 
 @pytest.mark.parametrize(
-    ("codec", "source", "port"),
-    [("proxy-v2", "nftables", 45_000), ("magic", "transparent", 45_100)],
+    ("codec", "source", "leg", "port"),
+    [("proxy-v2", "nftables", 4, 25_000), ("magic", "transparent", 6, 25_100)],
 )
 def test_events_carry_the_attacker(
-    chain: Chain, started: Started, codec: str, source: str, port: int
+    chain: Chain, started: Started, codec: str, source: str, leg: int, port: int
 ) -> None:
     directory = chain.directory / f"peeltap-{codec}"
     directory.mkdir()
     peeltap = Peeltap(chain.host, directory, {})
     peeltap.start()
     try:
-        chain.rules()
-        started(
-            *chain.start_all(gateway1={"codec": codec}, gateway2={"codec": codec, "source": source})
-        )
+        chain.rules(leg=leg)
+        two = {"codec": codec, "source": source, "leg": leg}
+        started(*chain.start_all(gateway1={"codec": codec}, gateway2=two))
         chain.wait_agent(80)
         peeltap.wait_ready()
         for family in (4, 6):
             url = f"http://{DECOY[4] if family == 4 else f'[{DECOY[6]}]'}/cgi-bin/.%2e/etc/passwd"
-            curl = ["curl", "-sS", "-m", "10", "--path-as-is", "--interface", ATTACKER[family]]
+            curl = ["curl", "-sS", "-m", "30", "--path-as-is", "--interface", ATTACKER[family]]
             chain.attacker.run([*curl, "--local-port", str(port + family), url])
         alerts = peeltap.wait_events("alert", 2)
     finally:
@@ -51,4 +50,6 @@ def test_events_carry_the_attacker(
     attack = "PEELTAP HTTP path traversal to /etc/passwd"
     assert {(one["dest_port"], one["alert"]["signature"]) for one in alerts} == {(80, attack)}
     assert {one["peeltap"]["verdict"] for one in alerts} == {"stripped"}
+    observed = [one["peeltap"]["observed"] for one in alerts]
+    assert {str(ip_address(one["dest_ip"])) for one in observed} == {GATEWAY2[leg]}
     assert {tuple(one["peeltap"]["codec"]) for one in alerts} == {(codec,)}

@@ -150,9 +150,13 @@ def broken(draw: st.DrawFn) -> Event:
 
 @lru_cache(maxsize=1)
 def _different() -> list[Event]:
-    """One event of each type and set of members, and a session's summary."""
     by_members = {(event["event_type"], *event): event for event in enriched()}
     return [*by_members.values(), SUMMARY]
+
+
+def different() -> list[Event]:
+    """One event of each type and set of members, with all enrichment, and a session's summary."""
+    return copy.deepcopy(_different())
 
 
 # Few examples, the same ones each time; a busy machine is no failure.

@@ -71,6 +71,20 @@ def test_an_alert_is_an_alert_with_its_rule() -> None:
     assert shaped["suricata"]["eve"]["alert"].keys().isdisjoint({"signature", "severity"})
 
 
+def test_alerts_that_became_one_say_from_when_to_when() -> None:
+    event = of("alert")
+    event["peeltap"] |= {
+        "count": 40,
+        "first": "2026-01-01T00:00:00.000000+0000",
+        "last": "2026-01-01T00:00:50.000000+0000",
+    }
+    shaped = ecs(event)
+    assert shaped["event"]["start"] == "2026-01-01T00:00:00.000000Z"
+    assert shaped["event"]["duration"] == 50 * 10**9
+    assert shaped["peeltap"]["count"] == 40
+    assert ecs_troubles(shaped) == []
+
+
 def test_tactics_that_a_rule_names_are_the_threats() -> None:
     event = of("alert")
     event["alert"]["metadata"] = {"mitre_technique_id": ["T1190"], "mitre_tactic_id": "TA0001"}

@@ -47,8 +47,8 @@ def test_what_cannot_be_written_hides_nothing_else(name: str, value: object) -> 
     assert event["src_ip"] in text
 
 
-@pytest.mark.parametrize("name", SHAPES)
 @some
 @given(event=broken())
-def test_any_event_can_be_written(name: str, event: dict[str, Any]) -> None:
-    assert orjson.loads(write(make_shape(name), event)) is not None
+def test_any_event_can_be_written(event: dict[str, Any]) -> None:
+    for shape in SHAPES.values():
+        assert type(orjson.loads(write(shape, event))) is dict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import os
 import subprocess
 import sys
@@ -12,6 +13,8 @@ import pytest
 from suricata.sinks import Outgoing, Unavailable
 from suricata.sinks.file import FileClient
 from suricata.sinks.rotate import Rotation, rotated
+
+from ..delivery.parts import until
 
 ROOT = Path(__file__).parents[3]
 
@@ -166,3 +169,19 @@ def test_it_turns_over_between_lines_and_an_earlier_period_before_anything(tmp_p
     client.close()
     assert [one.read_bytes() for one in rotated(path)] == [b"yesterday\n", b"one\ntwo\nthree\n"]
     assert path.read_bytes() == b"four\n"
+
+
+def test_twenty_rotations_in_a_burst_keep_every_line_whole_and_in_order(tmp_path: Path) -> None:
+    path = tmp_path / "out.json"
+    rotation = Rotation(max_bytes=5000, keep=1000)
+    client = FileClient(path, rotation)
+    for block in range(62):
+        client.deliver_lines(
+            b"".join(b"%06d %s\n" % (block * 20 + n, b"x" * 93) for n in range(20))
+        )
+    until(lambda: [one.suffix for one in rotated(path)] == [".gz"] * 20)
+    client.close()
+    data = [gzip.decompress(one.read_bytes()) for one in rotated(path)]
+    assert all(one.endswith(b"\n") for one in data)
+    lines = b"".join([*data, path.read_bytes()]).splitlines()
+    assert [int(line[:6]) for line in lines] == list(range(62 * 20))

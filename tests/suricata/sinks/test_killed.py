@@ -1,0 +1,105 @@
+"""The relay as a process, killed again and again, with other machines behind it that fail, too."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import orjson
+import pytest
+import redis
+
+from tests.support.http_bulk import Bulk
+from tests.support.programs import free_port, redis_server, until
+from tests.support.sink_load import many
+from tests.suricata.sinks.test_redis import idents
+from tests.suricata.sinks.test_webhook import Hook
+
+ROOT = Path(__file__).parents[3]
+COUNT = 10_000
+KILLS = 3
+
+CHILD = """
+import sys, threading
+from pathlib import Path
+from pipeline.config import load_live
+from pipeline.outbound import open_outbound, open_state
+from reassembly.store import MemoryStore
+from suricata.enrich import Enricher
+from suricata.relay import Relay
+from suricata.sources.file import FileSource
+place = Path(sys.argv[1])
+_, whole = load_live(place / "peeltap.yaml")
+say = lambda level, text: print(text, flush=True)
+state = open_state(place)
+source = FileSource(place / "eve.json", state, notice=lambda text: say(0, text))
+outbound = open_outbound(whole.sinks, place, state, rereads=True, say=say)
+relay = Relay(source, Enricher(MemoryStore(), wait_events=0), outbound, commit_seconds=0.02,
+              say=say)
+stop = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
+relay.run(stop)
+"""
+
+CONFIG = """
+gateways: [{{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}}]
+capture: {{interface: br1}}
+sinks:
+  - elasticsearch: {{url: "{bulk}"}}
+    batch: {{events: 500}}
+  - redis: {{url: "redis://127.0.0.1:{port}", once_seconds: 3600}}
+    batch: {{events: 500}}
+  - webhook: {{url: "{hook}", format: array}}
+    batch: {{events: 500}}
+"""
+
+
+@pytest.mark.tool("redis-server", "redis-cli")
+def test_every_id_is_there_and_once_where_a_repeat_is_known(tmp_path: Path) -> None:
+    faults = itertools.cycle(["lost", "", "half", "failing", "", "reset", ""])
+    port = free_port()
+    with Bulk() as bulk, Hook() as hook, redis_server(tmp_path, port) as program:
+        text = CONFIG.format(bulk=bulk.url, hook=hook.url, port=port)
+        (tmp_path / "peeltap.yaml").write_text(text)
+        command = [sys.executable, "-c", CHILD, str(tmp_path)]
+        # What was in the file before the first start counts as well.
+        lines = [orjson.dumps({**one.event, "peeltap": None}) for one in many(COUNT)]
+        (tmp_path / "eve.json").write_bytes(
+            b"".join(line.replace(b',"peeltap":null', b"") + b"\n" for line in lines)
+        )
+        for _ in range(KILLS):
+            bulk.faults.extend(itertools.islice(faults, 5))
+            hook.faults.extend(itertools.islice(faults, 5))
+            # So many more, or all that there are.
+            aims = [min(len(one) + 500, COUNT) for one in (bulk.documents, hook.events)]
+            with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as child:
+                until(
+                    lambda aims=aims: (  # type: ignore[misc]
+                        len(bulk.documents) >= aims[0] and len(hook.events) >= aims[1]
+                    ),
+                    "events",
+                )
+                child.send_signal(signal.SIGKILL)
+            program.restart()
+        with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as child:
+            reader = redis.Redis("127.0.0.1", port, socket_timeout=30)
+            until(
+                lambda: len(bulk.documents) == len(hook.events) == reader.xlen("peeltap") == COUNT,
+                "all events",
+                seconds=200,
+            )
+            assert child.stdin is not None
+            child.stdin.close()
+            assert child.wait(60) == 0
+        told = idents(port)
+    # Upserts and marks: each once, whatever came again.
+    assert max(told.values()) == 1
+    assert set(told) == set(bulk.documents) == set(hook.events)
+    numbers = {orjson.loads(line)["flow_id"] for line in bulk.documents.values()}
+    assert numbers == set(range(COUNT))
+    assert bulk.complaints == hook.complaints == []
+    # A kill repeats what was on its way, not everything.
+    assert sum(hook.events.values()) < 2 * COUNT
