@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from pipeline.flow_settings import FlowsSettings
 from pipeline.marked_yaml import Path
 from pipeline.service_settings import ServiceSections
 from reassembly.rules import hint, problems
@@ -53,6 +54,9 @@ class Whole(ServiceSections, EngineSettings):
     sessions: SessionSettings | None = Field(
         default=None, description="how connections of one attacker become one story"
     )
+    flows: FlowsSettings | None = Field(
+        default=None, description="where flow records are kept for workers on other machines"
+    )
 
     def engine(self) -> dict[str, Any]:
         """Give the engine's part as `engine_config.read` does."""
@@ -69,6 +73,43 @@ def check(data: dict[str, Any], *, live: bool = False) -> Whole | list[tuple[Pat
     except ValidationError as error:
         return absent + list(_explain(error, data))
     return absent or (list(_together(whole)) if live else []) or whole
+
+
+_LEG = {"from": "192.0.2.1", "to": "192.0.2.2", "headers": ["proxy-v2"]}
+
+
+def check_worker(data: dict[str, Any]) -> Whole | list[tuple[Path, str]]:
+    """As `check`, for `peeltap enrich --workers`, which captures nothing."""
+    # A file of workers alone has no legs; one that is a sensor's, too, has.
+    whole = check({"gateways": [_LEG], **data})
+    if isinstance(whole, list):
+        return whole
+    found = list(_together(whole)) + list(_of_workers(whole))
+    return found or whole
+
+
+def _of_workers(whole: Whole) -> Iterator[tuple[Path, str]]:
+    """What a worker cannot do without, and what it cannot do."""
+    if whole.events.redis is None:
+        yield ("events",), "workers read from Redis; name it: events: {redis: {url: ...}}"
+    if whole.flows is None:
+        yield ("flows",), "workers find flow records in Redis; name it: flows: {redis: {url: ...}}"
+    parts = 1 if whole.events.redis is None else whole.events.redis.partitions
+    if whole.sessions is not None and parts > 1:
+        yield (
+            ("sessions",),
+            "an attacker's connections go to several workers, and none has the whole story; set"
+            " events: {redis: {partitions: 1}}, or take this out",
+        )
+    for number, sink in enumerate(whole.sinks):
+        if sink.backlog.full == "drop-oldest":
+            yield (
+                ("sinks", number, "backlog"),
+                "what waits for a worker's sink waits in Redis, for any worker, and nothing of it"
+                " is dropped; take full: drop-oldest out",
+            )
+        if sink.stdout:
+            yield ("sinks", number), "workers share standard output; name a file, or another sink"
 
 
 def _together(whole: Whole) -> Iterator[tuple[Path, str]]:

@@ -26,6 +26,7 @@ from pipeline.checkpointing import Checkpoints
 from pipeline.config import Config
 from pipeline.config_check import Whole
 from pipeline.datapath import Datapath, Way
+from pipeline.flow_settings import open_publisher
 from pipeline.live_stats import Remembered
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
@@ -36,6 +37,7 @@ from reassembly.capture_filter import FilterError, Instruction, compile_filter
 from reassembly.checkpoint import CheckpointStore
 from reassembly.engine_config import engine_config
 from reassembly.live_store import LiveStore
+from reassembly.redis_publisher import FlowPublisher
 from reassembly.store import StoreError
 from suricata import stats
 from suricata.enrich import Enricher
@@ -48,6 +50,7 @@ from suricata.process import SuricataError
 from suricata.relay import Relay, Stage
 from suricata.session_store import SessionStoreError
 from suricata.sources import Source, SourceError
+from suricata.sources.elsewhere import Elsewhere
 from suricata.sources.file import FileSource
 from suricata.sources.position import Keeper
 from suricata.sources.sockets import UnixDgramSource, UnixStreamSource
@@ -84,6 +87,7 @@ class Parts:
         store: LiveStore,
         checkpoints: Checkpoints,
         suricata_stats: dict[str, int | float],
+        publisher: FlowPublisher | None = None,
     ) -> None:
         self.whole = whole
         self.outlet = outlet
@@ -92,6 +96,7 @@ class Parts:
         self.relay = relay
         self.store = store
         self.checkpoints = checkpoints
+        self.publisher = publisher
         self._suricata_stats = suricata_stats
         self._suricata_status: Callable[[], dict[str, Any]] = suricata.status
         if isinstance(suricata, External):
@@ -108,19 +113,27 @@ class Parts:
         return {
             "suricata": lambda: {**self._suricata_status(), "stats": self._suricata_stats.copy()},
             "events": self.relay.status,
-            "store": self.store.stats,
+            "store": self._stored,
             "checkpoint": self.checkpoints.status,
         }
+
+    def _stored(self) -> dict[str, Any]:
+        published = {} if self.publisher is None else {"published": self.publisher.status()}
+        return {**self.store.stats(), **published}
 
     def ended(self) -> list[str]:
         """Names of the writers' threads that have ended though nobody asked them to."""
         writers = {"flow-records": self.store.alive, "checkpoints": self.checkpoints.alive}
+        if self.publisher is not None:
+            writers["flow-publisher"] = self.publisher.alive
         return [name for name, alive in writers.items() if not alive]
 
     def abandon(self) -> None:
         """Close what was never started."""
         self.relay.close()
         self.checkpoints.abandon()
+        if self.publisher is not None:
+            self.publisher.close()
         self.store.close()
         self.outlet.remove()
 
@@ -130,6 +143,8 @@ class Parts:
             # Each of them, whatever comes of the others.
             last.callback(self.outlet.remove)
             last.callback(self.store.close)
+            if self.publisher is not None:
+                last.callback(self.publisher.close)
             self.checkpoints.close(clean=clean)
 
 
@@ -175,13 +190,16 @@ def open_parts(
         undo.callback(store.close)
         checkpoints = _checkpoints(whole, store, log)
         undo.callback(checkpoints.abandon)
+        publisher = _publisher(whole, log)
+        if publisher is not None:
+            undo.callback(publisher.close)
         workers = [
             Datapath(
                 number,
                 capture.interface,
                 open_way=_way(config, whole, program),
                 outlet=outlet,
-                records=store.add_lines,
+                records=_records(store, publisher),
                 keeper=checkpoints.keeper(number),
                 pulse=pulse,
                 log=log,
@@ -194,7 +212,7 @@ def open_parts(
         say, state = _say(log, "events"), open_state(whole.state.directory)
         undo.callback(state.close)
         source = _source(config, whole, suricata, state, log)
-        stage = _stage(whole, say)
+        stage = open_enrichment(whole, say)
         relay = Relay(
             source,
             Enricher(
@@ -212,7 +230,9 @@ def open_parts(
             say=say,
         )
         undo.pop_all()
-    return Parts(whole, outlet, workers, suricata, relay, store, checkpoints, suricata_stats)
+    return Parts(
+        whole, outlet, workers, suricata, relay, store, checkpoints, suricata_stats, publisher
+    )
 
 
 def engine_json(config: Config, whole: Whole) -> bytes:
@@ -263,6 +283,30 @@ def _store(whole: Whole, log: Logger) -> LiveStore:
     )
 
 
+def _publisher(whole: Whole, log: Logger) -> FlowPublisher | None:
+    if whole.flows is None:
+        return None
+    return open_publisher(
+        whole.flows.redis,
+        whole.state.directory / FLOWS_FILE,
+        block_timeout_ms=_capture(whole).block_timeout_ms,
+        say=_say(log, "flows"),
+    )
+
+
+def _records(store: LiveStore, publisher: FlowPublisher | None) -> Callable[[bytes], None]:
+    """Where the datapath's records go."""
+    if publisher is None:
+        return store.add_lines
+
+    def both(lines: bytes) -> None:
+        # What is in the file was in the queue before.
+        publisher.add_lines(lines)
+        store.add_lines(lines)
+
+    return both
+
+
 def _checkpoints(whole: Whole, store: LiveStore, log: Logger) -> Checkpoints:
     now = time.time_ns()
     table = CheckpointStore(whole.state.directory / TABLE_FILE, workers=whole.workers, now=now)
@@ -305,6 +349,8 @@ def _source(
         return UnixStreamSource(events.unix_stream)
     if events.unix_dgram is not None:
         return UnixDgramSource(events.unix_dgram)
+    if events.redis is not None:
+        return Elsewhere(f"{events.redis.url}/{events.redis.inbox}")
     if events.file is None and config.suricata.external is None:
         match config.suricata.eve_output:
             case "unix_stream":
@@ -321,7 +367,8 @@ def _source(
     )
 
 
-def _stage(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
+def open_enrichment(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
+    """What stands between correction and sinks, if anything does. Raises one of FAILURES."""
     named: list[Named] = []
     if whole.enrichment.topology is not None:
         from pipeline import places, topology_file

@@ -232,6 +232,8 @@ class Service:
         # Suricata first: it takes longest, and misses least.
         opened.suricata.start()
         opened.relay.start()
+        if opened.publisher is not None:
+            opened.publisher.start()
         for worker in opened.workers:
             worker.start()
         if self._metrics is not None:

@@ -135,9 +135,9 @@ class FlowPublisher:
         while True:
             # 1. What has come, and the moment before which nothing else will.
             with self._changed:
-                if not self._queue and not lines:
+                if not self._queue and not lines and self._since is None:
                     self._changed.wait(_BEAT_SECONDS)
-            if not self._closing.is_set():
+            if not self._closing.is_set() and self._since is None:
                 # A trickle goes in one step.
                 self._closing.wait(_GATHER_SECONDS)
             closing = self._closing.is_set()
