@@ -25,7 +25,9 @@ local function partition(line)
   local flow = string.match(line, '^{"timestamp":"[^"]*","flow_id":(%d+)')
     or string.match(line, '"flow_id": ?(%d+)')
   if not flow then return KEYS[2] end
-  return KEYS[2 + tonumber(string.sub(flow, -9)) % parts]
+  -- A number of Lua's holds fifteen digits; a prime, since low bits alone may be alike.
+  local high, low = string.sub(flow, -18, -10), string.sub(flow, -9)
+  return KEYS[2 + (31 * (tonumber(high) or 0) + tonumber(low)) % 65521 % parts]
 end
 
 local moved = 0
