@@ -31,10 +31,21 @@ def _name(text: str) -> str:
     return text
 
 
+def _inbox(text: str) -> str:
+    # A cluster keeps together what has the same text in braces; ours has the inbox's.
+    if set(text) & set("{}") and not re.fullmatch(r"[^{}]*\{[^{}]+\}[^{}]*", text):
+        raise ValueError(
+            f"{text[:60]!r} has braces that do not enclose a part of it; such as {{site-7}}:eve"
+        )
+    return text
+
+
 class RedisEvents(RedisServer):
     """Events that Suricata writes to Redis (`filetype: redis`), for any number of workers."""
 
-    inbox: Text = Field(default="suricata", description="what Suricata calls key: list or stream")
+    inbox: Annotated[Text, AfterValidator(_inbox)] = Field(
+        default="suricata", description="what Suricata calls key: of a list or a stream"
+    )
     mode: Literal["list", "lpush", "rpush", "stream"] = Field(
         default="list", description="as Suricata's mode; list is lpush, xadd is stream"
     )

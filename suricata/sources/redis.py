@@ -36,7 +36,7 @@ from redis.exceptions import ResponseError
 from ..event_settings import RedisEvents
 from ..ids import Named
 from ..redis_link import RedisLink
-from .redis_scripts import ALONE, DONE, HOLD, LEAVE, TAKE
+from .redis_scripts import ALONE, DONE, HOLD, LEAVE, PREPARE, TAKE
 from .source import Batch, SourceError
 
 # Of a step of Redis, in which nobody else gets an answer: about two milliseconds.
@@ -186,23 +186,19 @@ class RedisSource:
 
     def _prepare(self) -> None:
         """Agree with the other workers on name and number of partitions; make the groups."""
-        client, settings = self._link.connected(), self._settings
-        client.hsetnx(self._about, "name", token_hex(6))
-        client.hsetnx(self._about, "partitions", settings.partitions)
-        name, parts = client.hmget(self._about, "name", "partitions")
+        settings = self._settings
+        begin = "$" if settings.is_direct and self._from_end else "0"
+        name, parts = self._link.run(
+            PREPARE,
+            (self._about, *self._streams),
+            (token_hex(6), settings.partitions, settings.group, begin),
+        )
         if int(parts) != settings.partitions:
             raise SourceError(
                 f"{self.name} is divided into {int(parts)} partitions, and partitions:"
                 f" {settings.partitions} is asked for: write {int(parts)}, or let the workers empty"
                 f" it, stop them all and delete the key {self._about}"
             )
-        for stream in self._streams:
-            try:
-                begin = "$" if settings.is_direct and self._from_end else "0"
-                client.xgroup_create(stream, settings.group, begin, mkstream=True)
-            except ResponseError as error:
-                if "BUSYGROUP" not in str(error):
-                    raise
         self._name = bytes(name)
 
     def _take(self, max_bytes: int) -> Batch | None:
@@ -257,6 +253,7 @@ class RedisSource:
         part = self._held.pop(number, None)
         if part is not None and not (part.leaving and part.open == 0):
             self._counts["lost"] += 1
+            self._hold_at = 0.0
             self._notice(
                 f"partition {number} of {self.name} went to another worker, since this one said"
                 f" nothing for {self._settings.lease_seconds:g} s: what it had read comes twice"

@@ -10,6 +10,20 @@ from __future__ import annotations
 
 from typing import Final
 
+PREPARE: Final = """#!lua flags=allow-oom
+-- KEYS: what all workers agree on, partitions. ARGV: a name, number of partitions, group, where it
+-- begins. Makes what is not there; answers name and number that count.
+redis.call('HSETNX', KEYS[1], 'name', ARGV[1])
+redis.call('HSETNX', KEYS[1], 'partitions', ARGV[2])
+local agreed = redis.call('HMGET', KEYS[1], 'name', 'partitions')
+if agreed[2] ~= ARGV[2] then return agreed end
+for at = 2, #KEYS do
+  local made = redis.pcall('XGROUP', 'CREATE', KEYS[at], ARGV[3], ARGV[4], 'MKSTREAM')
+  if made.err and not string.find(made.err, 'BUSYGROUP', 1, true) then return made end
+end
+return agreed
+"""
+
 TAKE: Final = """#!lua flags=allow-oom
 -- KEYS: inbox, partitions, their leases.
 -- ARGV: group, worker, lease in ms, mode, how many to divide, bytes to read, number of partitions;
@@ -25,9 +39,10 @@ local function partition(line)
   local flow = string.match(line, '^{"timestamp":"[^"]*","flow_id":(%d+)')
     or string.match(line, '"flow_id": ?(%d+)')
   if not flow then return KEYS[2] end
-  -- A number of Lua's holds fifteen digits; a prime, since low bits alone may be alike.
+  -- A number of Lua's holds fifteen digits. Numbers that differ by any one step are spread.
   local high, low = string.sub(flow, -18, -10), string.sub(flow, -9)
-  return KEYS[2 + (31 * (tonumber(high) or 0) + tonumber(low)) % 65521 % parts]
+  local mixed = (31 * (tonumber(high) or 0) + tonumber(low)) * 40503 % 65521
+  return KEYS[2 + math.floor(mixed * parts / 65521)]
 end
 
 local moved = 0

@@ -30,7 +30,7 @@ from suricata.redis_link import RedisLink
 from suricata.settings import SuricataSettings
 from suricata.sinks.settings import RedisServer
 from tests.support.programs import Program, free_port, redis_server, until
-from tests.support.redis_load import by_flow, event, flow, push, sequences
+from tests.support.redis_load import by_flow, event, flow, push, sequences, up
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "fixtures" / "captures"
@@ -228,6 +228,7 @@ def test_redis_is_killed_stopped_and_begun_again(
         push(port, lines[:3000])
         until(lambda: len(ids(tmp_path, 1, 2)) > 200, "the first")
         server.restart()
+        until(lambda: up(port), "Redis")
         push(port, lines[3000:])
         until(lambda: len(ids(tmp_path, 1, 2)) > 3200, "some more")
         server.pause()

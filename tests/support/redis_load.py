@@ -75,6 +75,14 @@ def push(port: int, lines: Iterable[bytes], inbox: str = "suricata", mode: str =
     pipe.execute()
 
 
+def up(port: int) -> bool:
+    """Whether a Redis answers that has read its file."""
+    try:
+        return bool(redis.Redis("127.0.0.1", port, socket_timeout=5).ping())
+    except redis.RedisError:
+        return False
+
+
 def by_flow(events: Iterable[dict[str, Any]]) -> dict[int, list[int]]:
     """Of each flow the `sequence` of its events, in the order in which each came first."""
     found: dict[int, list[int]] = {}
