@@ -28,6 +28,7 @@ from typing import Any, Final
 from . import redis_flows
 from .records import Endpoints, FlowRecord, RecordError, keys_of
 from .redis_flows import Kept, Link, Site
+from .schema import FAR
 from .store import EARLY_NS, Match, StoreError, choose, event_ip
 
 CACHED: Final = 1 << 16
@@ -163,10 +164,10 @@ class RedisStore:
     ) -> Match | None:
         if not entry.kept:
             return None
-        turned = ends.reverse()
-        forward = [k.record for k in entry.kept if any(e == ends for e, _ in keys_of(k.record))]
-        backward = [k.record for k in entry.kept if any(e == turned for e, _ in keys_of(k.record))]
-        found = choose(ends, forward, backward, at, started, vlan)
+        if len(entry.kept) == 1 and not entry.kept[0].record.restored:
+            found = _only(entry.kept[0].record, ends, at, started)
+        else:
+            found = self._of_many(entry, ends, at, started, vlan)
         if found is None or found.record.end is not None:
             return found
         sensor = next(k.sensor for k in entry.kept if k.record is found.record)
@@ -178,6 +179,19 @@ class RedisStore:
             self._counts["unsettled"] += 1
             return found._replace(confidence="late", since=1, until=0)
         return found._replace(until=min(found.until, known))
+
+    def _of_many(
+        self,
+        entry: _Entry,
+        ends: Endpoints,
+        at: int,
+        started: int | None,
+        vlan: Sequence[int] | None,
+    ) -> Match | None:
+        turned = ends.reverse()
+        forward = [k.record for k in entry.kept if any(e == ends for e, _ in keys_of(k.record))]
+        backward = [k.record for k in entry.kept if any(e == turned for e, _ in keys_of(k.record))]
+        return choose(ends, forward, backward, at, started, vlan)
 
     def prefetch(self, lines: bytes) -> None:
         """Ask for the connections of all events in `lines` at once."""
@@ -195,7 +209,9 @@ class RedisStore:
             entry = entries.get(key)
             if entry is None or now >= entry.at + FRESH_SECONDS:
                 keys.append(key)
-        if keys and self._fetch(keys):
+        # An answer that is sure stays so, whatever comes: only those that were not are to be
+        # asked again.
+        if keys and self._fetch(keys) and any(key in self._wanted for key in keys):
             self._version += 1
 
     # Redis.
@@ -318,3 +334,18 @@ class RedisStore:
             "sensors": len(self._known),
             "trouble": self._trouble,
         }
+
+
+def _only(record: FlowRecord, ends: Endpoints, at: int, started: int | None) -> Match | None:
+    """What `choose` says of the only record of a tuple, as it nearly always is."""
+    moment = at if started is None else started
+    since = record.start - record.start % 1000 - EARLY_NS
+    if moment < since:
+        return None
+    turned = record.observed != ends
+    if turned and record.observed != ends.reverse():
+        return None
+    if record.end is not None and moment > record.end:
+        return Match(record, turned, "observed", "late")
+    until = FAR if record.end is None else record.end
+    return Match(record, turned, "observed", "time" if started is None else "exact", since, until)
