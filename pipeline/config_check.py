@@ -84,7 +84,7 @@ def check_worker(data: dict[str, Any]) -> Whole | list[tuple[Path, str]]:
     whole = check({"gateways": [_LEG], **data})
     if isinstance(whole, list):
         return whole
-    found = list(_together(whole)) + list(_of_workers(whole))
+    found = [*_one_name_each(whole), *_of_workers(whole)]
     return found or whole
 
 
@@ -125,6 +125,17 @@ def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
             ("suricata", "keep_running"),
             "Suricata cannot go on without its tap; set tap: {persistent: true}, or take this out",
         )
+    yield from _events_to_redis(whole)
+    yield from _one_name_each(whole)
+    if whole.capture is not None and whole.capture.interface == whole.tap.device:
+        yield (
+            ("tap",),
+            f"{whole.tap.device} is the interface that is captured; packets written to it would be"
+            " captured again; name another one",
+        )
+
+
+def _one_name_each(whole: Whole) -> Iterator[tuple[Path, str]]:
     labels = [sink.label for sink in whole.sinks]
     for number, label in enumerate(labels):
         if label in labels[:number]:
@@ -132,11 +143,26 @@ def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
                 ("sinks", number),
                 f"{label} is the name of another sink, too; give each a name: of its own",
             )
-    if whole.capture is not None and whole.capture.interface == whole.tap.device:
+
+
+def _events_to_redis(whole: Whole) -> Iterator[tuple[Path, str]]:
+    """A sensor's Suricata writes where workers read, and nobody else's events are forgotten."""
+    written, read = whole.suricata.eve_redis, whole.events.redis
+    if written is not None and read is None:
         yield (
-            ("tap",),
-            f"{whole.tap.device} is the interface that is captured; packets written to it would be"
-            " captured again; name another one",
+            ("suricata", "eve_redis"),
+            "events that go to Redis are read there; name it: events: {redis: {url: ...}}",
+        )
+    if written is None and read is not None and whole.suricata.external is None:
+        yield (
+            ("events", "redis"),
+            "the Suricata that Peeltap runs writes to a file; set suricata: {eve_redis: {server:"
+            " ...}}, or suricata: external for your own",
+        )
+    if written is not None and read is not None and written.key != read.inbox:
+        yield (
+            ("events", "redis", "inbox"),
+            f"{read.inbox!r} is not the key that Suricata writes to: {written.key!r}",
         )
 
 

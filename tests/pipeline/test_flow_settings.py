@@ -51,6 +51,10 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "braces": ({"events": {"redis": {"url": URL, "inbox": "a{}b"}}}, "braces that do not enclose"),
     "a name": ({"flows": {"redis": {"url": URL, "site": "a b"}}}, "'a b' is no name here"),
     "a password": ({"flows": {"redis": {"url": URL, "password": "secret"}}}, "{env: NAME}"),
+    "one name twice": (
+        {"sinks": [{"file": "a"}, {"file": "a"}]},
+        r"sinks\[1\]: .*a is the name of another sink, too",
+    ),
     "two sources": (
         {"events": {"redis": {"url": URL}, "file": "eve.json"}},
         "file and redis: name one source of events",
@@ -65,6 +69,35 @@ def test_what_cannot_be_is_said_with_its_place(
     with pytest.raises(ConfigError, match=words) as told:
         worker(tmp_path, **more)
     assert "secret" not in str(told.value).replace("a secret does not stand", "")
+
+
+SENSOR = """
+gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]
+capture: {interface: br1}
+"""
+OF_SENSORS = {
+    "nobody reads": ("suricata: {eve_redis: {}}", "events that go to Redis are read there"),
+    "nobody writes": (
+        "events: {redis: {url: redis://h}}",
+        "the Suricata that Peeltap runs writes to a file; set suricata",
+    ),
+    "elsewhere": (
+        "suricata: {eve_redis: {key: a}}\nevents: {redis: {url: redis://h, inbox: b}}",
+        "'b' is not the key that Suricata writes to: 'a'",
+    ),
+}
+
+
+@pytest.mark.parametrize(("text", "words"), OF_SENSORS.values(), ids=OF_SENSORS)
+def test_a_sensors_events_are_read_where_they_are_written(text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        config.parse_live(SENSOR + text, "s.yaml")
+
+
+def test_a_sensors_own_suricata_may_write_there(tmp_path: Path) -> None:
+    events = "events: {redis: {url: redis://h}}\n"
+    for suricata in ("external", "{eve_redis: {server: h}}"):
+        config.parse_live(f"{SENSOR}{events}suricata: {suricata}\n", "s.yaml")
 
 
 def test_one_story_is_for_one_worker(tmp_path: Path) -> None:
