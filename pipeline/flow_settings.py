@@ -13,10 +13,11 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from reassembly.redis_flows import OPEN_SECONDS, SECONDS, Site
 from reassembly.redis_publisher import ALLOWANCE_SECONDS, FlowPublisher
 from reassembly.redis_store import RedisStore
-from suricata.redis_link import RedisLink
 from suricata.sinks.settings import RedisServer
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", re.ASCII)
+
+__all__ = ["FlowPublisher", "FlowsSettings", "RedisFlows", "open_publisher", "open_store"]
 
 Say = Callable[[int, str], None]
 
@@ -81,6 +82,9 @@ def open_publisher(
     settings: RedisFlows, path: Path, *, block_timeout_ms: int, say: Say
 ) -> FlowPublisher:
     """A sensor's; `path` is its local store. Raises ValueError for a file that cannot be used."""
+    # Redis' library is no part of what others wait for at their start.
+    from suricata.redis_link import RedisLink
+
     return FlowPublisher(
         RedisLink(settings),
         settings.place,
@@ -94,4 +98,6 @@ def open_publisher(
 
 def open_store(settings: RedisFlows, *, say: Say) -> RedisStore:
     """A worker's. Raises ValueError for a file that cannot be used."""
+    from suricata.redis_link import RedisLink
+
     return RedisStore(RedisLink(settings), settings.place, say=say)

@@ -26,7 +26,8 @@ from pipeline.checkpointing import Checkpoints
 from pipeline.config import Config
 from pipeline.config_check import Whole
 from pipeline.datapath import Datapath, Way
-from pipeline.flow_settings import open_publisher
+from pipeline.errors import UsageError
+from pipeline.flow_settings import FlowPublisher, open_publisher
 from pipeline.live_stats import Remembered
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
@@ -37,7 +38,6 @@ from reassembly.capture_filter import FilterError, Instruction, compile_filter
 from reassembly.checkpoint import CheckpointStore
 from reassembly.engine_config import engine_config
 from reassembly.live_store import LiveStore
-from reassembly.redis_publisher import FlowPublisher
 from reassembly.store import StoreError
 from suricata import stats
 from suricata.enrich import Enricher
@@ -113,13 +113,10 @@ class Parts:
         return {
             "suricata": lambda: {**self._suricata_status(), "stats": self._suricata_stats.copy()},
             "events": self.relay.status,
-            "store": self._stored,
+            "store": self.store.stats,
             "checkpoint": self.checkpoints.status,
+            **({} if self.publisher is None else {"flows": self.publisher.status}),
         }
-
-    def _stored(self) -> dict[str, Any]:
-        published = {} if self.publisher is None else {"published": self.publisher.status()}
-        return {**self.store.stats(), **published}
 
     def ended(self) -> list[str]:
         """Names of the writers' threads that have ended though nobody asked them to."""
@@ -158,6 +155,8 @@ def directories(whole: Whole) -> list[Path]:
 def preload(whole: Whole) -> None:
     """Import what only some configurations need: later our own files may be out of reach."""
     preload_sinks(whole.sinks)
+    if whole.flows is not None:
+        import suricata.redis_link  # noqa: F401
     if whole.enrichment.topology is not None:
         from pipeline import places, topology_file  # noqa: F401
 
@@ -286,12 +285,15 @@ def _store(whole: Whole, log: Logger) -> LiveStore:
 def _publisher(whole: Whole, log: Logger) -> FlowPublisher | None:
     if whole.flows is None:
         return None
-    return open_publisher(
-        whole.flows.redis,
-        whole.state.directory / FLOWS_FILE,
-        block_timeout_ms=_capture(whole).block_timeout_ms,
-        say=_say(log, "flows"),
-    )
+    try:
+        return open_publisher(
+            whole.flows.redis,
+            whole.state.directory / FLOWS_FILE,
+            block_timeout_ms=_capture(whole).block_timeout_ms,
+            say=_say(log, "flows"),
+        )
+    except ValueError as error:
+        raise UsageError(f"flows: {error}") from None
 
 
 def _records(store: LiveStore, publisher: FlowPublisher | None) -> Callable[[bytes], None]:

@@ -181,7 +181,7 @@ def warnings(status: Status) -> list[str]:
     for part in (events, events.get("spool") or {}, *(events.get("sinks") or {}).values()):
         if part.get("trouble"):
             found.append(f"events: {part['trouble']}")
-    for name in ("store", "checkpoint"):
+    for name in ("store", "flows", "checkpoint"):
         if (status.get(name) or {}).get("trouble"):
             found.append(f"{name}: {(status.get(name) or {})['trouble']}")
     return [str(text) for text in found]

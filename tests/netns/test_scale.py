@@ -70,7 +70,7 @@ def test_an_attack_on_a_sensor_is_delivered_by_a_worker() -> None:
             assert alert["alert"]["signature_id"] == TRAVERSAL
             assert alert["peeltap"]["confidence"] == "exact"
             status = peeltap.status()
-            assert status["store"]["published"]["published"] >= 1
+            assert status["flows"]["published"] >= 1
             assert status["events"]["source"]["kind"] == "elsewhere"
             # The service's own sinks get nothing: they are the worker's.
             assert peeltap.events() == []
