@@ -148,6 +148,7 @@ _GAUGES: Final = frozenset(
         "held",
         "memory_bytes",
         "queued_bytes",
+        "until",
         "recent",
         "ring_bytes",
         "unsaved",

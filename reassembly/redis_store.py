@@ -64,10 +64,12 @@ class _Entry:
 
 @dataclass(slots=True)
 class _Wanted:
-    """A tuple that had no sure answer."""
+    """A tuple that had no sure answer for some event; another one's may be sure all the while."""
 
     again: float
     rest: float
+    # Whether there was no sure answer since it was asked for last.
+    missed: bool = True
 
 
 class RedisStore:
@@ -113,9 +115,13 @@ class RedisStore:
         now = time.monotonic()
         if self._wanted and now >= self._poll_at:
             self._poll_at = now + FRESH_SECONDS
-            due = [key for key, one in self._wanted.items() if one.again <= now]
-            for key in due:
-                one = self._wanted[key]
+            due = []
+            for key, one in [item for item in self._wanted.items() if item[1].again <= now]:
+                if not one.missed:
+                    del self._wanted[key]
+                    continue
+                due.append(key)
+                one.missed = False
                 one.rest = min(one.rest * 2, _REST_MOST_SECONDS)
                 one.again = now + one.rest
             if due:
@@ -145,13 +151,14 @@ class RedisStore:
             entry = self._entries[key]
         found = self._choose(entry, ends, at, started, vlan)
         if found is None or found.confidence == "late":
-            if key not in self._wanted:
+            wanted = self._wanted.get(key)
+            if wanted is not None:
+                wanted.missed = True
+            else:
                 while len(self._wanted) >= _MAX_WANTED:
                     del self._wanted[next(iter(self._wanted))]
                 now = time.monotonic()
                 self._wanted[key] = _Wanted(now + FRESH_SECONDS, FRESH_SECONDS)
-        elif self._wanted:
-            self._wanted.pop(key, None)
         return found
 
     def _choose(

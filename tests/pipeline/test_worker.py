@@ -212,7 +212,7 @@ def test_late_events_of_a_port_used_again_go_to_their_own_attackers(
         put(link(port), Site(), [port_[9] for port_ in epochs], "a")
         until(lambda: len(ids(tmp_path, 1, 2)) == 200, "the others")
     for one in arrived(tmp_path, 1) + arrived(tmp_path, 2):
-        assert one["src_ip"] == f"203.0.113.{one['sequence'] + 1}"
+        assert one["src_ip"] == f"203.0.113.{one['sequence'] + 1}", one
         assert one["peeltap"]["confidence"] == "time"
 
 

@@ -104,6 +104,19 @@ def sure(store: RedisStore, record: FlowRecord, at: int) -> bool:
 
 
 @pytest.mark.usefixtures("server")
+def test_what_one_event_waits_for_is_asked_for_whatever_others_find(port: int) -> None:
+    store, old, new = RedisStore(link(port)), flow(1), flow(1, epoch=1)
+    put(link(port), SITE, [old], "a")
+    for _ in range(2):
+        assert not sure(store, new, new.start)
+        assert sure(store, old, old.start)
+    put(link(port), SITE, [new], "a")
+    until(lambda: sure(store, new, new.start), "the other use")
+    # And no longer than somebody waits.
+    until(lambda: store.version >= 0 and not store.stats()["wanted"], "nothing to be wanted")
+
+
+@pytest.mark.usefixtures("server")
 def test_a_block_of_events_is_two_round_trips(port: int) -> None:
     records = [flow(number) for number in range(1, 500)]
     put(link(port), SITE, records, "a")
