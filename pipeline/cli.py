@@ -84,7 +84,6 @@ def _enrich_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add(
         "--flows",
-        required=True,
         metavar="FILE",
         help="flow records: JSON lines, or a store whose name ends in .sqlite or .db",
     )
@@ -99,6 +98,17 @@ def _enrich_options(parser: argparse.ArgumentParser) -> None:
         help="as in Suricata's own configuration (default: 0)",
     )
     _report_options(parser, "the counts")
+    add = parser.add_argument_group("as a service, beyond one machine").add_argument
+    add("-c", "--config", metavar="FILE", help="where events and flow records are, and the sinks")
+    add("--workers", type=_workers, metavar="N", help="so many workers on this machine")
+    add("--worker", type=_workers, help=argparse.SUPPRESS)
+
+
+def _workers(text: str) -> int:
+    number = int(text)
+    if not 1 <= number <= 256:
+        raise argparse.ArgumentTypeError(f"{text} is not from 1 to 256")
+    return number
 
 
 def _run_options(parser: argparse.ArgumentParser) -> None:
@@ -271,6 +281,11 @@ Works line by line, on files or in a pipe; what was there before is kept under
   peeltap enrich --flows flows.jsonl --in eve.json --out corrected.json
 
   tail -F eve.json | peeltap enrich --flows flows.sqlite | jq 'select(.alert)'
+
+Beyond one machine, events and flow records come from Redis, and go to the
+configuration's sinks; any number of machines may do so:
+
+  peeltap enrich --config workers.yaml --workers 2
 """,
     ),
     "run": (

@@ -53,7 +53,13 @@ def replay(asked: Namespace) -> int:
 
 def enrich(asked: Namespace) -> int:
     """Run `peeltap enrich`."""
+    if asked.config is not None or asked.workers is not None or asked.worker is not None:
+        return _enrich_as_a_service(asked)
     from pipeline import enrich as work
+    from pipeline.errors import UsageError
+
+    if asked.flows is None:
+        raise UsageError("--flows is needed, or --config and --workers for the service")
 
     result = work.enrich(
         flows=asked.flows,
@@ -76,6 +82,27 @@ def enrich(asked: Namespace) -> int:
     if result.interrupted:
         raise KeyboardInterrupt
     return 0
+
+
+def _enrich_as_a_service(asked: Namespace) -> int:
+    from pipeline.errors import UsageError
+
+    if asked.config is None:
+        raise UsageError("--workers: --config is needed, which names Redis and the sinks")
+    if asked.flows is not None or asked.source != "-" or asked.out != "-" or asked.rejects:
+        raise UsageError(
+            "--config: events, flow records and sinks are named there; leave out"
+            " --flows, --in, --out and --rejects"
+        )
+    # Until they can be heeded.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP, signal.SIGTERM})
+    if asked.worker is not None:
+        from pipeline import worker
+
+        return worker.run(asked.config, asked.worker)
+    from pipeline import workers
+
+    return workers.run(asked.config, asked.workers or 1)
 
 
 def run(asked: Namespace) -> int:

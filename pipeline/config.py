@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 LIVE_SECTIONS = (
     "capture",
+    "flows",
     "tap",
     "workers",
     "events",
@@ -86,6 +87,15 @@ def load_live(path: str | Path) -> tuple[Config, Whole]:
     return config.beside(directory), beside(whole, directory)
 
 
+def load_worker(path: str | Path) -> tuple[Config, Whole]:
+    """As `load_live`, for a worker that captures nothing: legs and interface may be absent."""
+    from pipeline.config_check import beside
+
+    config, whole = parse_live(_text(path), str(path), captures=False)
+    directory = Path(path).parent
+    return config.beside(directory), beside(whole, directory)
+
+
 def _text(path: str | Path) -> str:
     try:
         raw = Path(path).read_bytes()
@@ -111,12 +121,14 @@ def parse(text: str, name: str) -> Config:
     return Config(whole.engine(), whole.suricata)
 
 
-def parse_live(text: str, name: str) -> tuple[Config, Whole]:
-    """As `parse`, with every section."""
+def parse_live(text: str, name: str, *, captures: bool = True) -> tuple[Config, Whole]:
+    """As `parse`, with every section; without `captures`, what a worker elsewhere needs."""
     from pipeline import config_check
 
     document, data, found = _compose(text, name)
-    whole = _checked(config_check.check(data, live=True), document, name, found)
+    check = config_check.check_worker
+    checked = config_check.check(data, live=True) if captures else check(data)
+    whole = _checked(checked, document, name, found)
     return Config(whole.engine(), whole.suricata), whole
 
 

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from pipeline.flow_settings import FlowsSettings
 from pipeline.marked_yaml import Path
 from pipeline.page.settings import PageSettings
 from pipeline.service_settings import ServiceSections
@@ -55,6 +56,9 @@ class Whole(ServiceSections, EngineSettings):
         default=None, description="how connections of one attacker become one story"
     )
     page: PageSettings | None = Field(default=None, description="the page to look at")
+    flows: FlowsSettings | None = Field(
+        default=None, description="where flow records are kept for workers on other machines"
+    )
 
     def engine(self) -> dict[str, Any]:
         """Give the engine's part as `engine_config.read` does."""
@@ -73,6 +77,43 @@ def check(data: dict[str, Any], *, live: bool = False) -> Whole | list[tuple[Pat
     return absent or (list(_together(whole)) if live else []) or whole
 
 
+_LEG = {"from": "192.0.2.1", "to": "192.0.2.2", "headers": ["proxy-v2"]}
+
+
+def check_worker(data: dict[str, Any]) -> Whole | list[tuple[Path, str]]:
+    """As `check`, for `peeltap enrich --workers`, which captures nothing."""
+    # A file of workers alone has no legs; one that is a sensor's, too, has.
+    whole = check({"gateways": [_LEG], **data})
+    if isinstance(whole, list):
+        return whole
+    found = [*_one_name_each(whole), *_of_workers(whole)]
+    return found or whole
+
+
+def _of_workers(whole: Whole) -> Iterator[tuple[Path, str]]:
+    """What a worker cannot do without, and what it cannot do."""
+    if whole.events.redis is None:
+        yield ("events",), "workers read from Redis; name it: events: {redis: {url: ...}}"
+    if whole.flows is None:
+        yield ("flows",), "workers find flow records in Redis; name it: flows: {redis: {url: ...}}"
+    parts = 1 if whole.events.redis is None else whole.events.redis.partitions
+    if whole.sessions is not None and parts > 1:
+        yield (
+            ("sessions",),
+            "an attacker's connections go to several workers, and none has the whole story; set"
+            " events: {redis: {partitions: 1}}, or take this out",
+        )
+    for number, sink in enumerate(whole.sinks):
+        if sink.backlog.full == "drop-oldest":
+            yield (
+                ("sinks", number, "backlog"),
+                "what waits for a worker's sink waits in Redis, for any worker, and nothing of it"
+                " is dropped; take full: drop-oldest out",
+            )
+        if sink.stdout:
+            yield ("sinks", number), "workers share standard output; name a file, or another sink"
+
+
 def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
     """What only shows when the packages' sections are seen together."""
     if whole.suricata.run_as is not None:
@@ -86,6 +127,17 @@ def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
             ("suricata", "keep_running"),
             "Suricata cannot go on without its tap; set tap: {persistent: true}, or take this out",
         )
+    yield from _events_to_redis(whole)
+    yield from _one_name_each(whole)
+    if whole.capture is not None and whole.capture.interface == whole.tap.device:
+        yield (
+            ("tap",),
+            f"{whole.tap.device} is the interface that is captured; packets written to it would be"
+            " captured again; name another one",
+        )
+
+
+def _one_name_each(whole: Whole) -> Iterator[tuple[Path, str]]:
     labels = [sink.label for sink in whole.sinks]
     for number, label in enumerate(labels):
         if label in labels[:number]:
@@ -93,11 +145,26 @@ def _together(whole: Whole) -> Iterator[tuple[Path, str]]:
                 ("sinks", number),
                 f"{label} is the name of another sink, too; give each a name: of its own",
             )
-    if whole.capture is not None and whole.capture.interface == whole.tap.device:
+
+
+def _events_to_redis(whole: Whole) -> Iterator[tuple[Path, str]]:
+    """A sensor's Suricata writes where workers read, and nobody else's events are forgotten."""
+    written, read = whole.suricata.eve_redis, whole.events.redis
+    if written is not None and read is None:
         yield (
-            ("tap",),
-            f"{whole.tap.device} is the interface that is captured; packets written to it would be"
-            " captured again; name another one",
+            ("suricata", "eve_redis"),
+            "events that go to Redis are read there; name it: events: {redis: {url: ...}}",
+        )
+    if written is None and read is not None and whole.suricata.external is None:
+        yield (
+            ("events", "redis"),
+            "the Suricata that Peeltap runs writes to a file; set suricata: {eve_redis: {server:"
+            " ...}}, or suricata: external for your own",
+        )
+    if written is not None and read is not None and written.key != read.inbox:
+        yield (
+            ("events", "redis", "inbox"),
+            f"{read.inbox!r} is not the key that Suricata writes to: {written.key!r}",
         )
 
 

@@ -76,6 +76,7 @@ class StatusCollector(Collector):
         yield from _suricata(status.get("suricata") or {})
         yield from _events(status.get("events") or {})
         yield from _numbers("store", "Flow record store", status.get("store"))
+        yield from _numbers("flows", "Flow records on their way to Redis", status.get("flows"))
         yield from _numbers("checkpoint", "Connection table on disk", status.get("checkpoint"))
         yield from _numbers("page", "The page to look at", status.get("page"))
 
@@ -148,6 +149,7 @@ _GAUGES: Final = frozenset(
         "held",
         "memory_bytes",
         "queued_bytes",
+        "until",
         "recent",
         "ring_bytes",
         "unsaved",

@@ -35,10 +35,11 @@ def open_outbound(
     *,
     rereads: bool,
     say: Say,
+    spills: bool = True,
 ) -> Outbound:
     """Everything behind the relay, not started. Raises OSError, UsageError."""
     ways = [way(sink, _client(sink, say), shape_of(sink)) for sink in sinks]
-    return Outbound(ways, directory, state, rereads=rereads, say=say)
+    return Outbound(ways, directory, state, rereads=rereads, say=say, spills=spills)
 
 
 def _client(sink: SinkSettings, say: Say) -> Client:

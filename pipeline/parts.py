@@ -26,6 +26,8 @@ from pipeline.checkpointing import Checkpoints
 from pipeline.config import Config
 from pipeline.config_check import Whole
 from pipeline.datapath import Datapath, Way
+from pipeline.errors import UsageError
+from pipeline.flow_settings import FlowPublisher, open_publisher
 from pipeline.live_stats import Remembered
 from pipeline.logs import Logger
 from pipeline.notify import Pulse
@@ -50,6 +52,7 @@ from suricata.process import SuricataError
 from suricata.relay import Relay, Stage
 from suricata.session_store import SessionStoreError
 from suricata.sources import Source, SourceError
+from suricata.sources.elsewhere import Elsewhere
 from suricata.sources.file import FileSource
 from suricata.sources.position import Keeper
 from suricata.sources.sockets import UnixDgramSource, UnixStreamSource
@@ -87,6 +90,7 @@ class Parts:
         checkpoints: Checkpoints,
         suricata_stats: dict[str, int | float],
         watch: Watch | None = None,
+        publisher: FlowPublisher | None = None,
     ) -> None:
         self.whole = whole
         self.watch = watch
@@ -96,6 +100,7 @@ class Parts:
         self.relay = relay
         self.store = store
         self.checkpoints = checkpoints
+        self.publisher = publisher
         self._suricata_stats = suricata_stats
         self._suricata_status: Callable[[], dict[str, Any]] = suricata.status
         if isinstance(suricata, External):
@@ -114,17 +119,22 @@ class Parts:
             "events": self.relay.status,
             "store": self.store.stats,
             "checkpoint": self.checkpoints.status,
+            **({} if self.publisher is None else {"flows": self.publisher.status}),
         }
 
     def ended(self) -> list[str]:
         """Names of the writers' threads that have ended though nobody asked them to."""
         writers = {"flow-records": self.store.alive, "checkpoints": self.checkpoints.alive}
+        if self.publisher is not None:
+            writers["flow-publisher"] = self.publisher.alive
         return [name for name, alive in writers.items() if not alive]
 
     def abandon(self) -> None:
         """Close what was never started."""
         self.relay.close()
         self.checkpoints.abandon()
+        if self.publisher is not None:
+            self.publisher.close()
         self.store.close()
         self.outlet.remove()
 
@@ -134,6 +144,8 @@ class Parts:
             # Each of them, whatever comes of the others.
             last.callback(self.outlet.remove)
             last.callback(self.store.close)
+            if self.publisher is not None:
+                last.callback(self.publisher.close)
             self.checkpoints.close(clean=clean)
 
 
@@ -147,6 +159,8 @@ def directories(whole: Whole) -> list[Path]:
 def preload(whole: Whole) -> None:
     """Import what only some configurations need: later our own files may be out of reach."""
     preload_sinks(whole.sinks)
+    if whole.flows is not None:
+        import suricata.redis_link  # noqa: F401
     if whole.enrichment.topology is not None:
         from pipeline import places, topology_file  # noqa: F401
     if whole.page is not None:
@@ -183,13 +197,16 @@ def open_parts(
         undo.callback(store.close)
         checkpoints = _checkpoints(whole, store, log)
         undo.callback(checkpoints.abandon)
+        publisher = _publisher(whole, log)
+        if publisher is not None:
+            undo.callback(publisher.close)
         workers = [
             Datapath(
                 number,
                 capture.interface,
                 open_way=_way(config, whole, program),
                 outlet=outlet,
-                records=store.add_lines,
+                records=_records(store, publisher),
                 keeper=checkpoints.keeper(number),
                 pulse=pulse,
                 log=log,
@@ -202,7 +219,7 @@ def open_parts(
         say, state = _say(log, "events"), open_state(whole.state.directory)
         undo.callback(state.close)
         source = _source(config, whole, suricata, state, log)
-        stage = _stage(whole, say)
+        stage = open_enrichment(whole, say)
         watch = None if whole.page is None else Watch()
         relay = Relay(
             source,
@@ -222,7 +239,18 @@ def open_parts(
             say=say,
         )
         undo.pop_all()
-    return Parts(whole, outlet, workers, suricata, relay, store, checkpoints, suricata_stats, watch)
+    return Parts(
+        whole,
+        outlet,
+        workers,
+        suricata,
+        relay,
+        store,
+        checkpoints,
+        suricata_stats,
+        watch=watch,
+        publisher=publisher,
+    )
 
 
 def engine_json(config: Config, whole: Whole) -> bytes:
@@ -273,6 +301,33 @@ def _store(whole: Whole, log: Logger) -> LiveStore:
     )
 
 
+def _publisher(whole: Whole, log: Logger) -> FlowPublisher | None:
+    if whole.flows is None:
+        return None
+    try:
+        return open_publisher(
+            whole.flows.redis,
+            whole.state.directory / FLOWS_FILE,
+            block_timeout_ms=_capture(whole).block_timeout_ms,
+            say=_say(log, "flows"),
+        )
+    except ValueError as error:
+        raise UsageError(f"flows: {error}") from None
+
+
+def _records(store: LiveStore, publisher: FlowPublisher | None) -> Callable[[bytes], None]:
+    """Where the datapath's records go."""
+    if publisher is None:
+        return store.add_lines
+
+    def both(lines: bytes) -> None:
+        # What is in the file was in the queue before.
+        publisher.add_lines(lines)
+        store.add_lines(lines)
+
+    return both
+
+
 def _checkpoints(whole: Whole, store: LiveStore, log: Logger) -> Checkpoints:
     now = time.time_ns()
     table = CheckpointStore(whole.state.directory / TABLE_FILE, workers=whole.workers, now=now)
@@ -315,6 +370,8 @@ def _source(
         return UnixStreamSource(events.unix_stream)
     if events.unix_dgram is not None:
         return UnixDgramSource(events.unix_dgram)
+    if events.redis is not None:
+        return Elsewhere(f"{events.redis.url}/{events.redis.inbox}")
     if events.file is None and config.suricata.external is None:
         match config.suricata.eve_output:
             case "unix_stream":
@@ -331,7 +388,8 @@ def _source(
     )
 
 
-def _stage(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
+def open_enrichment(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
+    """What stands between correction and sinks, if anything does. Raises one of FAILURES."""
     return open_stage(
         whole.enrichment, whole.sessions, whole.state.directory, segments=_placed(whole), say=say
     )

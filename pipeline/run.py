@@ -253,6 +253,8 @@ class Service:
         # Suricata first: it takes longest, and misses least.
         opened.suricata.start()
         opened.relay.start()
+        if opened.publisher is not None:
+            opened.publisher.start()
         for worker in opened.workers:
             worker.start()
         for server in (self._metrics, self._page):

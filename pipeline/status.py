@@ -181,7 +181,7 @@ def warnings(status: Status) -> list[str]:
     for part in (events, events.get("spool") or {}, *(events.get("sinks") or {}).values()):
         if part.get("trouble"):
             found.append(f"events: {part['trouble']}")
-    for name in ("store", "checkpoint", "page"):
+    for name in ("store", "flows", "checkpoint", "page"):
         if (status.get(name) or {}).get("trouble"):
             found.append(f"{name}: {(status.get(name) or {})['trouble']}")
     return [str(text) for text in found]

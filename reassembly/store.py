@@ -347,6 +347,9 @@ _ENDS: Final = """
 SELECT number, start, (SELECT max(number) FROM record) FROM record ORDER BY number LIMIT 1
 """
 _FIRST_SINCE: Final = "SELECT number FROM record WHERE start >= ? ORDER BY number LIMIT 1"
+_SINCE: Final = (
+    "SELECT number, line FROM record WHERE number > ? AND start >= ? ORDER BY number LIMIT ?"
+)
 
 # Of the epochs of a tuple so many are looked at, the latest ones.
 _MAX_EPOCHS: Final = 32
@@ -564,6 +567,11 @@ class SqliteStore:
             first, _, last = self._db.execute(_ENDS).fetchone() or (1, 0, 0)
         count: int = last - first + 1
         return count
+
+    def lines_since(self, start: int, behind: int, count: int) -> list[tuple[int, bytes]]:
+        """Records that begin at `start` (ns) or later: numbers above `behind`, and lines."""
+        with self._one_sentence():
+            return self._db.execute(_SINCE, (behind, start, count)).fetchall()
 
     def close(self) -> None:
         """Close the file; everything added is in it."""

@@ -126,6 +126,8 @@ class Enricher:
         self._partial_bytes = 0
         self._skipping = False
         self._waiting: deque[_Waiting] = deque()
+        # By the flow's number, how many events of it wait: what comes later waits behind them.
+        self._held: Counter[int] = Counter()
         self._seen_version = store.version if wait_events else 0
         self._retry_at = 0.0
         self._line_number = 0
@@ -261,7 +263,7 @@ class Enricher:
             if event is None:
                 self._line(line, until, out, id_)
                 continue
-            written = usual(line, event, id_)
+            written = None if self._held and self._follows(event) else usual(line, event, id_)
             self._line_number += 1
             self._lines_seen += 1
             if written is None:
@@ -360,7 +362,10 @@ class Enricher:
             self._odd("bad_address_field", number)
             self._finish(line, event, number, None, "none", out, id_)
             return
-        # 3. Its connection, by 5-tuple and time.
+        # 3. Its connection, by 5-tuple and time; a flow's events stay in their order.
+        if until is not None and self._held and self._follows(event):
+            self._wait(until, number, line, event, id_, out)
+            return
         at = self._clock.parse(event.get("timestamp"))
         begun = flow_start(event)
         started = None if begun is None else self._clock.parse(begun)
@@ -376,9 +381,7 @@ class Enricher:
         )
         # An earlier epoch's record may be all there is as yet.
         if until is not None and (match is None or match.confidence == "late"):
-            self._waiting.append(_Waiting(until, number, line, id_))
-            if len(self._waiting) > self._wait_events:
-                self._release(out)
+            self._wait(until, number, line, event, id_, out)
             return
         # 4. The correction.
         if at is None and started is None:
@@ -445,10 +448,37 @@ class Enricher:
 
     # Waiting.
 
+    def _follows(self, event: object) -> bool:
+        """Whether an earlier event of its flow waits."""
+        flow = event.get("flow_id") if type(event) is dict else None
+        return type(flow) is int and flow in self._held
+
+    def _wait(
+        self,
+        until: float,
+        number: int,
+        line: bytes,
+        event: Event,
+        id_: bytes | None,
+        out: list[bytes],
+    ) -> None:
+        self._waiting.append(_Waiting(until, number, line, id_))
+        flow = event.get("flow_id")
+        if type(flow) is int:
+            self._held[flow] += 1
+        if len(self._waiting) > self._wait_events:
+            self._release(out)
+
     def _release(self, out: list[bytes]) -> None:
         """The oldest waiting event goes, as it is."""
         _, number, line, id_ = self._waiting.popleft()
-        self._correct(line, _reparse(line), number, None, out, id_)
+        event = _reparse(line)
+        flow = event.get("flow_id") if type(event) is dict else None
+        if type(flow) is int and flow in self._held:
+            self._held[flow] -= 1
+            if not self._held[flow]:
+                del self._held[flow]
+        self._correct(line, event, number, None, out, id_)
 
     def _retry(self, now: float, out: list[bytes]) -> None:
         waiting = self._waiting
@@ -459,12 +489,16 @@ class Enricher:
             if version != self._seen_version:
                 self._seen_version = version
                 self._retry_at = now + RETRY_SECONDS
-                # Each is taken out at the left and, if it has to wait on, put back at the right.
+                # Each is taken out at the left and, if it has to wait on, put back at the right;
+                # what follows it, follows it again.
+                self._held.clear()
                 for _ in range(len(waiting)):
                     until, number, line, id_ = waiting.popleft()
                     self._correct(line, _reparse(line), number, until, out, id_)
         while waiting and waiting[0].until <= now:
             self._release(out)
+            # Others may have waited for this one alone.
+            self._seen_version = -1
 
     # Lines that the fast parser refuses.
 

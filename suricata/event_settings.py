@@ -9,7 +9,16 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from .enrich import WAIT_EVENTS, WAIT_SECONDS
-from .sinks.settings import Elasticsearch, Kafka, Redis, Splunk, Syslog, Webhook
+from .sinks.settings import (
+    Elasticsearch,
+    Kafka,
+    Redis,
+    RedisServer,
+    Splunk,
+    Syslog,
+    Text,
+    Webhook,
+)
 
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -22,10 +31,57 @@ def _name(text: str) -> str:
     return text
 
 
+def _inbox(text: str) -> str:
+    # A cluster keeps together what has the same text in braces; ours has the inbox's.
+    if set(text) & set("{}") and not re.fullmatch(r"[^{}]*\{[^{}]+\}[^{}]*", text):
+        raise ValueError(
+            f"{text[:60]!r} has braces that do not enclose a part of it; such as {{site-7}}:eve"
+        )
+    return text
+
+
+class RedisEvents(RedisServer):
+    """Events that Suricata writes to Redis (`filetype: redis`), for any number of workers."""
+
+    inbox: Annotated[Text, AfterValidator(_inbox)] = Field(
+        default="suricata", description="what Suricata calls key: of a list or a stream"
+    )
+    mode: Literal["list", "lpush", "rpush", "stream"] = Field(
+        default="list", description="as Suricata's mode; list is lpush, xadd is stream"
+    )
+    group: Text = Field(default="peeltap", description="the consumer group of all workers")
+    partitions: int = Field(
+        default=16, ge=1, le=256, description="among how many streams flows are divided"
+    )
+    lease_seconds: float = Field(
+        default=10,
+        ge=0.5,
+        le=600,
+        description="for how long a worker that says nothing keeps its partitions",
+    )
+    delete: bool = Field(
+        default=True, description="whether what was delivered is removed from Suricata's stream"
+    )
+
+    @model_validator(mode="after")
+    def _keeps_only_what_is_not_moved(self) -> Self:
+        if not self.delete and not self.is_direct:
+            raise ValueError(
+                "delete: false is for mode: stream with partitions: 1; otherwise events are moved"
+                " into streams of their own"
+            )
+        return self
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether Suricata's stream is read as it is, with nothing divided."""
+        return self.mode == "stream" and self.partitions == 1
+
+
 class EventSettings(BaseModel):
     """Where Suricata's events come from, and how they are treated.
 
-    Without `file`, `unix_stream` or `unix_dgram` it is the file of the Suricata that we run.
+    Unless a source is named it is the file of the Suricata that we run.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -36,6 +92,9 @@ class EventSettings(BaseModel):
     )
     unix_dgram: Path | None = Field(
         default=None, description="a datagram socket to listen on (Suricata: filetype unix_dgram)"
+    )
+    redis: RedisEvents | None = Field(
+        default=None, description="a Redis that Suricata writes to (Suricata: filetype redis)"
     )
     threaded: bool | None = Field(
         default=None,
@@ -56,7 +115,8 @@ class EventSettings(BaseModel):
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:
-        named = [n for n in ("file", "unix_stream", "unix_dgram") if getattr(self, n) is not None]
+        sources = ("file", "unix_stream", "unix_dgram", "redis")
+        named = [name for name in sources if getattr(self, name) is not None]
         if len(named) > 1:
             raise ValueError(f"{' and '.join(named)}: name one source of events")
         return self

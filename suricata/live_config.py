@@ -48,7 +48,10 @@ def overlay(
     offline = settings.model_copy(update={"extra": {}, "rules": rules, "eve_types": types})
     nodes = config.overlay(offline, directory)
     eve = nodes["outputs"][0]["eve-log"]
-    if settings.eve_output == "file":
+    if settings.eve_redis is not None:
+        eve["filetype"] = "redis"
+        eve["redis"] = settings.eve_redis.model_dump()
+    elif settings.eve_output == "file":
         eve["threaded"] = settings.eve_threaded
     else:
         eve["filetype"] = settings.eve_output

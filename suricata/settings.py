@@ -118,6 +118,18 @@ class ExternalSuricata(BaseModel):
     )
 
 
+class EveRedis(BaseModel):
+    """A Redis that the live Suricata writes its events to, in Suricata's own words."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    server: str = Field(default="127.0.0.1", min_length=1, max_length=255)
+    port: int = Field(default=6379, ge=1, le=65_535)
+    key: str = Field(default="suricata", min_length=1, max_length=255)
+    # Suricata knows streams from version 8 on.
+    mode: Literal["list", "lpush", "rpush", "stream"] = "list"
+
+
 class SuricataSettings(BaseModel):
     """How the one Suricata is run, on a capture and live; `external`: who else runs it.
 
@@ -152,6 +164,7 @@ class SuricataSettings(BaseModel):
     # Of all threads together. Less than 64 MB lost packets of full size on a busy tap.
     ring_mb: int = Field(default=64, ge=1, le=65_536)
     eve_output: Literal["file", "unix_stream", "unix_dgram"] = "file"
+    eve_redis: EveRedis | None = None
     eve_threaded: bool = False
     # Nobody else tends this file. 0: it is never turned over.
     eve_max_mb: int = Field(default=256, ge=0)

@@ -14,6 +14,9 @@ A sink's backlog is what it has not taken. Where it reaches the sink's limit, ei
 is read (`block`), or the sink's place moves on (`drop-oldest`): it finds a gap in its blocks, whose
 size their frames tell. A disk that takes nothing makes every sink one that blocks.
 
+Where events wait in the source itself for whoever comes next (`spills` is false), nothing goes to
+disk: once memory is full, nothing more is read.
+
 The relay's thread puts and tidies, each sink's takes.
 """
 
@@ -92,6 +95,7 @@ class Spool:
         notice: Callable[[str], None] = lambda _: None,
         memory_bytes: int = MEMORY_BYTES,
         spill_seconds: float = SPILL_SECONDS,
+        spills: bool = True,
     ) -> None:
         smallest = min((limit.bytes for limit in limits.values()), default=SEGMENT_BYTES * 8)
         self._segments = Segments(
@@ -102,6 +106,7 @@ class Spool:
         self._directory = directory
         self._memory_bytes = memory_bytes
         self._spill_seconds = spill_seconds
+        self._spills = spills
         self._rereads = rereads
         newest = self._segments.last
         self.last = max([*places.values(), 0 if newest is None else newest.number])
@@ -159,7 +164,7 @@ class Spool:
             with self._changed:
                 self._evict(min(place.delivered for place in self._places.values()))
                 oldest = self._memory.get(self._first)
-            if oldest is not None:
+            if oldest is not None and self._spills:
                 age = now - oldest[1]
                 full = self._held_bytes >= self._memory_bytes
                 if age >= self._spill_seconds or (full and age >= _FULL_SECONDS):
@@ -176,6 +181,8 @@ class Spool:
 
     def spill(self, now: float) -> None:
         """All that not every sink has goes to disk; see `trouble`."""
+        if not self._spills:
+            return
         with self._changed:
             self._evict(min(place.delivered for place in self._places.values()))
         if not self._disk_on and self._memory:

@@ -7,31 +7,16 @@ comes again within it is not added again, in one script and so in one step.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
-import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import (
-    AuthenticationError,
-    ConnectionError,  # noqa: A004
-    NoPermissionError,
-    RedisClusterException,
-    RedisError,
-    ResponseError,
-    TimeoutError,  # noqa: A004
-)
-from redis.retry import Retry
+from redis.exceptions import AuthenticationError, NoPermissionError, ResponseError
 
-from ..secrets import Redactor, SecretError, read_all
+from ..redis_link import RedisLink
 from .client import Outgoing, Rejected, Unavailable
 from .parts import Outcome, in_parts
 from .settings import Redis
-from .tls import client_context
 
-_PORT: Final = 6379
 # How many commands are on their way at once.
 _PIECE: Final = 1000
 
@@ -62,14 +47,7 @@ class RedisClient:
 
     def __init__(self, settings: Redis) -> None:
         self._settings = settings
-        self._encrypted = settings.url.startswith("rediss:")
-        if self._encrypted:
-            # A file that cannot be used is told of now, not with the first event.
-            client_context(settings)
-        self._redactor = Redactor()
-        self._redis: Any = None
-        self._stale = False
-        self._aborted = False
+        self._link = RedisLink(settings)
         # In a cluster the marks must lie where the stream does: the braces say so.
         name = settings.stream
         self._mark = f"{name}:id:" if "{" in name else f"{{{name}}}:id:"
@@ -103,8 +81,8 @@ class RedisClient:
         if not failed:
             return Outcome()
         if isinstance(failed[0], AuthenticationError | NoPermissionError):
-            self._stale = True
-        return Outcome(again=again, sentence=str(self._trouble(failed[0])))
+            self._link.reopen()
+        return Outcome(again=again, sentence=self._link.sentence(failed[0]))
 
     def _add(self, pipe: Any, events: Sequence[Outgoing]) -> None:
         settings = self._settings
@@ -129,68 +107,10 @@ class RedisClient:
             raise ResponseError(f"{found} of {wanted} replicas have it")
 
     def _connected(self) -> Any:
-        if self._aborted:
-            raise ConnectionError("stopped")
-        if self._stale:
-            self._stale = False
-            self.close()
-        if self._redis is None:
-            self._redis = self._connect()
-        return self._redis
-
-    def _connect(self) -> Any:
-        settings = self._settings
-        parts = urlsplit(settings.url)
-        try:
-            password = next(iter(read_all([settings.password], self._redactor)), None)
-        except SecretError as error:
-            raise ValueError(str(error)) from None
-        options: dict[str, Any] = {
-            "host": parts.hostname,
-            "port": parts.port or _PORT,
-            "username": settings.user,
-            "password": password,
-            "socket_timeout": settings.timeout_seconds,
-            "socket_connect_timeout": min(10.0, settings.timeout_seconds),
-            # A batch is tried again as a whole, by whoever waits between two tries.
-            "retry": Retry(NoBackoff(), 0),
-            # What follows from version 3 of the protocol is not needed, nor the right to HELLO.
-            "protocol": 2,
-        }
-        if parts.scheme == "rediss":
-            options |= {
-                "ssl": True,
-                "ssl_ca_certs": settings.ca and str(settings.ca),
-                "ssl_certfile": settings.cert and str(settings.cert),
-                "ssl_keyfile": (settings.key or settings.cert)
-                and str(settings.key or settings.cert),
-                "ssl_cert_reqs": "required" if settings.verify else "none",
-                "ssl_check_hostname": settings.verify,
-            }
-        if settings.cluster:
-            return redis.RedisCluster(**options)
-        return redis.Redis(db=int(parts.path.removeprefix("/") or 0), **options)
+        return self._link.connected()
 
     def _broken(self, error: Exception) -> Unavailable:
-        # The next batch begins with a connection of its own, and with the secret as it is then.
-        self._stale = True
-        return self._trouble(error)
-
-    def _trouble(self, error: Exception) -> Unavailable:
-        settings = self._settings
-        text = self._redactor.clean(str(error)) or type(error).__name__
-        if self._aborted:
-            words = "stopped amid a batch; it comes again"
-        elif isinstance(error, AuthenticationError | NoPermissionError):
-            place = settings.password.place if settings.password else "user and password"
-            words = f"{text}; see {place} and the rights of its user"
-        elif isinstance(error, TimeoutError):
-            words = f"no answer within {settings.timeout_seconds:g} s; see whether it is overloaded"
-        elif isinstance(error, ConnectionError | RedisClusterException | OSError):
-            words = f"{text}; see whether it runs, and the address"
-        else:
-            words = f"{text}; see its state and its log"
-        return Unavailable(f"redis {settings.url}: {words}")
+        return Unavailable(self._link.broken(error))
 
     def check(self) -> str:
         """See Client."""
@@ -204,26 +124,17 @@ class RedisClient:
         except Exception as error:  # as above
             raise self._broken(error) from None
         name = "Valkey" if told.get("valkey_version") else "Redis"
-        return self._redactor.clean(
+        return self._link.clean(
             f"{self._settings.url}: {name} {version}, stream {self._settings.stream}"
         )
 
     def abort(self) -> None:
         """See Client."""
-        self._aborted = True
-        client = self._redis
-        with contextlib.suppress(RedisError, OSError, AttributeError):
-            if client is None or isinstance(client, redis.Redis):
-                clients = [client]
-            else:
-                clients = [node.redis_connection for node in client.get_nodes()]
-            for one in clients:
-                if one is not None:
-                    one.connection_pool.disconnect(inuse_connections=True)
+        self._link.abort()
 
     def reopen(self) -> None:
         """See Client."""
-        self._stale = True
+        self._link.reopen()
 
     def status(self) -> dict[str, Any]:
         """See Client."""
@@ -231,12 +142,9 @@ class RedisClient:
             "kind": self.kind,
             "address": self._settings.url,
             "duplicates": self._duplicates,
-            "tls_verified": self._encrypted and self._settings.verify,
+            "tls_verified": self._link.encrypted and self._settings.verify,
         }
 
     def close(self) -> None:
         """See Client."""
-        client, self._redis = self._redis, None
-        if client is not None:
-            with contextlib.suppress(RedisError, OSError):
-                client.close()
+        self._link.close()

@@ -322,37 +322,46 @@ class Kafka(_Model):
         return f"{self.brokers[0]}/{self.topic}"
 
 
-class Redis(Tls):
-    """A stream of Redis or Valkey."""
+class RedisServer(Tls):
+    """A Redis or Valkey, or a cluster of them, and who we are there."""
 
     url: Annotated[str, AfterValidator(_redis)] = Field(
         description="redis://HOST:6379, or rediss:// with TLS; a path is the database's number"
     )
+    user: Text | None = Field(default=None, description="who we are, for ACLs")
+    password: Secret | None = Field(default=None, description="{env: NAME} or {file: PATH}")
+    cluster: bool = Field(default=False, description="whether it is a Redis Cluster")
+
+    @model_validator(mode="after")
+    def _fits_the_address(self) -> Self:
+        if self.user is not None and self.password is None:
+            raise ValueError("user without password: name both")
+        path = _split(self.url).path.removeprefix("/")
+        if path and not (path.isascii() and path.isdigit()):
+            raise ValueError(f"{path[:60]!r} is no number of a database; such as redis://HOST/0")
+        if not self.url.startswith("rediss:") and (self.ca or self.cert or not self.verify):
+            raise ValueError("ca, cert, key and verify are of rediss:// only; use that")
+        return self
+
+
+class Redis(RedisServer):
+    """A stream of Redis or Valkey."""
+
     stream: Text = Field(default="peeltap", description="the key of the stream")
     maxlen: int | None = Field(
         default=None, ge=1, description="about how many events it keeps; all unless given"
     )
-    user: Text | None = Field(default=None, description="who we are, for ACLs")
-    password: Secret | None = Field(default=None, description="{env: NAME} or {file: PATH}")
     once_seconds: int = Field(
         default=0, ge=0, le=30 * 86_400, description="for how long a repeat of an event is seen"
     )
     replicas: int = Field(
         default=0, ge=0, le=16, description="how many replicas must have an event as well"
     )
-    cluster: bool = Field(default=False, description="whether it is a Redis Cluster")
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if self.user is not None and self.password is None:
-            raise ValueError("user without password: name both")
         if self.cluster and self.replicas:
             raise ValueError("replicas: not to be asked for in a cluster; leave it out")
-        path = _split(self.url).path.removeprefix("/")
-        if path and not (path.isascii() and path.isdigit()):
-            raise ValueError(f"{path[:60]!r} is no number of a database; such as redis://HOST/0")
-        if not self.url.startswith("rediss:") and (self.ca or self.cert or not self.verify):
-            raise ValueError("ca, cert, key and verify are of rediss:// only; use that")
         return self
 
     @property

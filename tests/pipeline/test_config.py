@@ -23,7 +23,7 @@ MISSING_GATEWAYS = (
 )
 ROOT_KEYS = (
     "gateways, codecs, mode, midstream, other, superframes, limits, capture, workers, state, "
-    "control, metrics, log, run_as, tap, suricata, events, sinks, enrichment, sessions, page"
+    "control, metrics, log, run_as, tap, suricata, events, sinks, enrichment, sessions, page, flows"
 )
 ONE_KIND = (
     "name one kind for each sink: file, stdout, syslog, elasticsearch, splunk, kafka, redis, "

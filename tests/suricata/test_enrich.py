@@ -300,6 +300,27 @@ def test_an_event_waits_for_its_record() -> None:
     assert balanced(enricher)
 
 
+def test_a_flows_events_stay_in_their_order_while_one_waits() -> None:
+    known, enricher = waiting(wait_seconds=5)
+    # The second could go: its flow's start lies in a connection that is known.
+    known.add(record("http")._replace(end=1767225600_300_000_000))
+    first = EVENT.replace(b'"http":{"url":"/"}', b'"n":1')
+    begun = b'"flow":{"start":"2026-01-01T00:00:00.100000+0000"}'
+    second = EVENT.replace(b'"http":{"url":"/"}', begun + b',"n":2')
+    other = second.replace(b'"flow_id":1', b'"flow_id":2')
+    assert enricher.feed(first + b"\n", 0) == enricher.feed(second + b"\n", 1) == b""
+    # Another flow's is held up by nothing.
+    assert json.loads(enricher.feed(other + b"\n", 1))["flow_id"] == 2
+    assert [json.loads(one)["n"] for one in enricher.tick(5).splitlines()] == [1]
+    assert [json.loads(one)["n"] for one in enricher.tick(5.5).splitlines()] == [2]
+    assert balanced(enricher)
+    # And both go as soon as what the first waits for is there.
+    assert enricher.feed(first + b"\n" + second + b"\n", 6) == b""
+    known.add(record("http"))
+    assert [json.loads(one)["n"] for one in enricher.tick(7).splitlines()] == [1, 2]
+    assert balanced(enricher)
+
+
 def test_an_event_waits_no_longer_than_allowed() -> None:
     _, enricher = waiting(wait_seconds=5)
     assert outcomes(enricher.feed(event(1), 10.0)) == []

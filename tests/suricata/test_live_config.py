@@ -92,3 +92,10 @@ def test_suricata_takes_it(tmp_path: Path) -> None:
     assert found["outputs.0.eve-log.threaded"] == "true"
     assert found["vlan.use-for-tracking"] == "true"
     assert found["stats.interval"] == "10"
+
+
+def test_events_may_go_to_redis(tmp_path: Path) -> None:
+    found = nodes(tmp_path, eve_redis={"server": "h", "mode": "rpush"})
+    eve = found["outputs"][0]["eve-log"]
+    assert eve["filetype"] == "redis"
+    assert eve["redis"] == {"server": "h", "port": 6379, "key": "suricata", "mode": "rpush"}
