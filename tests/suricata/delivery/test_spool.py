@@ -276,3 +276,23 @@ def test_a_stop_brings_to_disk_what_a_sink_has_not(tmp_path: Path) -> None:
     again = spool(tmp_path, places=saved)
     assert (drain(again, "a"), drain(again, "b")) == ([], [0, 1, 2])
     again.close()
+
+
+def test_where_events_wait_in_the_source_nothing_goes_to_disk(tmp_path: Path) -> None:
+    both = spool(tmp_path, memory_bytes=1000, spill_seconds=0, spills=False)
+    number = 0
+    while both.has_room:
+        both.put(lines(number, 1), now=float(number))
+        number += 1
+    both.tidy(now=1e6)
+    both.spill(1e6)
+    assert not both.has_room
+    assert both.state()["disk_bytes"] == 0
+    assert list(tmp_path.rglob("*.spool")) == []
+    for name in "ab":
+        drain(both, name)
+        done(both, name, both.last)
+    both.tidy(now=1e6)
+    assert both.has_room
+    assert both.safe == both.last
+    both.close()
