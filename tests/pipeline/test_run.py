@@ -141,6 +141,7 @@ class House:
             status=lambda: {"beat": 1e12},
         )
         self.watch: Watch | None = None
+        self.publisher = None
         self.stream = io.StringIO()
 
     def _part(self, name: str, answer: Any = None) -> Callable[..., Any]:
