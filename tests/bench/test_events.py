@@ -15,7 +15,9 @@ from bench.report import MIB
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
-    return Material(tmp_path_factory.mktemp("bench") / "material", 3_000)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("bench.eve.CONNECTIONS", 500)
+        return Material(tmp_path_factory.mktemp("bench") / "material", 3_000)
 
 
 def test_every_event_arrives_corrected_and_its_cost_is_told(
@@ -33,7 +35,8 @@ def test_every_event_arrives_corrected_and_its_cost_is_told(
     assert len({json.loads(line)["peeltap"]["id"] for line in lines}) == material.events
 
 
-def test_connections_may_go_on(material: Material, tmp_path: Path) -> None:
+def test_connections_may_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.eve.CONNECTIONS", 50)
     copy = Material(tmp_path / "material", 100)
     copy.open_ended()
     ends = {json.loads(line)["end"] for line in copy.flows.read_bytes().splitlines()}
