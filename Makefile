@@ -12,7 +12,7 @@ PYTEST_WORKERS ?= 3
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 
-.PHONY: help setup demo check test test-rust fuzz test-python test-vm bench bench-live bench-proxy bench-setup soak agent coverage fixtures clean
+.PHONY: help setup demo check test test-rust fuzz test-python test-vm bench bench-live bench-events bench-proxy bench-setup soak agent coverage fixtures clean
 
 help: ## says what there is
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 22
@@ -65,6 +65,10 @@ bench: ## measures peeltap beside cp, editcap, tcprewrite, dpkt and scapy
 bench-live: ## measures the live service, as root; QUICK=1 for two minutes
 	@scripts/setup.sh test
 	@python -m bench.live $(if $(QUICK),--quick)
+
+bench-events: ## measures events to file, Redis and Kafka beside jq and fever; QUICK=1 for less
+	@scripts/setup.sh bench
+	@python -m bench.events $(if $(QUICK),--quick) $(if $(EVENTS),--memory-events $(EVENTS))
 
 soak: ## ten minutes of the live service, as root; SOAK_SECONDS=60 for less
 	@scripts/setup.sh test

@@ -85,6 +85,8 @@ needs() {
 		tcprewrite      tcpreplay       the comparison with tcprewrite
 		editcap         tshark          the comparison with editcap
 		jq              jq              the comparison of EVE correction
+		fever           fever           the comparison of the relay of events
+		redis-server    redis-server    the relay's cost into Redis
 		valgrind        valgrind        instructions per packet
 		ab              apache2-utils   the comparison of the proxies with HAProxy
 		haproxy         haproxy         the comparison of the proxies with HAProxy
@@ -160,6 +162,7 @@ disable_services() {
     for package in "$@"; do
         case $package in
         suricata | haproxy | redis-server | rsyslog | prometheus) systemctl disable --quiet "$package" 2>/dev/null || true ;;
+        suricata | haproxy | redis-server | rsyslog | fever) systemctl disable --quiet "$package" 2>/dev/null || true ;;
         nginx-light) systemctl disable --quiet nginx 2>/dev/null || true ;;
         frr) systemctl disable --quiet frr 2>/dev/null || true ;;
         openssh-server) systemctl disable --quiet ssh ssh.socket 2>/dev/null || true ;;

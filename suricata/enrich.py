@@ -41,7 +41,7 @@ from .eve import (
 )
 from .fast import FastPath
 from .flows import FlowStore, Match
-from .ids import Ids, of_part
+from .ids import Ids, Named, Places, of_part
 from .splice import splice
 from .summary import AlertSummary
 
@@ -157,6 +157,13 @@ class Enricher:
         head, newline, rest = data.partition(b"\n")
         if not newline:
             self._keep(data)
+        elif not (self._skipping or isinstance(ids, Named)):
+            if self._partial:
+                data = b"".join([*self._partial, data])
+                self._drop_partial()
+            end = data.rfind(b"\n") + 1
+            self._block(data if end == len(data) else data[:end], until, out, ids)
+            self._keep(data[end:])
         else:
             lines = rest.split(b"\n")
             tail = lines.pop()
@@ -246,30 +253,55 @@ class Enricher:
         self._partial.clear()
         self._partial_bytes = 0
 
+    def _block(
+        self, data: bytes, until: float | None, out: list[bytes], ids: Places | None
+    ) -> None:
+        """Whole lines: runs of usual events at once, whatever stands between them by itself."""
+        self._fast.begin(with_ids=ids is not None, blocks=True)
+        at, size = 0, len(data)
+        while at < size:
+            # While any event waits, those behind it in its flow have to be told from the others.
+            if not self._held:
+                written, at, count = self._fast.blocks.correct(data, at, ids)
+                if count:
+                    out.append(written)
+                    self._line_number += count
+                    self._lines_seen += count
+            if at < size:
+                end = data.index(b"\n", at)
+                line = data[at:end]
+                id_ = None if ids is None else next(ids.behind(at).each((line,)))
+                self._usual(line, until, out, id_)
+                at = end + 1
+
     def _lines(
         self, lines: list[bytes], until: float | None, out: list[bytes], ids: Ids | None
     ) -> None:
-        """As `_line` for each, the usual events by the fast path."""
-        loads, usual, append = orjson.loads, self._fast.correct, out.append
+        """As `_usual` for each."""
         self._fast.begin(with_ids=ids is not None)
         each: Iterator[bytes | None] = repeat(None) if ids is None else ids.each(lines)
         # Ids come on demand: a line that lacks one is told by nothing, and is not lost.
         for line, id_ in zip_longest(lines, islice(each, len(lines))):
-            try:
-                # A long line is worth a word, and an empty one is none.
-                event = loads(line) if len(line) <= LONG_LINE_BYTES else None
-            except orjson.JSONDecodeError:
-                event = None
-            if event is None:
-                self._line(line, until, out, id_)
-                continue
-            written = None if self._held and self._follows(event) else usual(line, event, id_)
-            self._line_number += 1
-            self._lines_seen += 1
-            if written is None:
-                self._correct(line, event, self._line_number, until, out, id_)
-            else:
-                append(written)
+            self._usual(line, until, out, id_)
+
+    def _usual(self, line: bytes, until: float | None, out: list[bytes], id_: bytes | None) -> None:
+        """As `_line`, a usual event by the fast path."""
+        try:
+            # A long line is worth a word, and an empty one is none.
+            event = orjson.loads(line) if len(line) <= LONG_LINE_BYTES else None
+        except orjson.JSONDecodeError:
+            event = None
+        if event is None:
+            self._line(line, until, out, id_)
+            return
+        held = self._held and self._follows(event)
+        written = None if held else self._fast.correct(line, event, id_)
+        self._line_number += 1
+        self._lines_seen += 1
+        if written is None:
+            self._correct(line, event, self._line_number, until, out, id_)
+        else:
+            out.append(written)
 
     def _line(self, line: bytes, until: float | None, out: list[bytes], id_: bytes | None) -> None:
         self._line_number = number = self._line_number + 1

@@ -28,6 +28,7 @@ from typing import Any, Final
 
 from orjson import OPT_APPEND_NEWLINE, Fragment, JSONEncodeError, dumps
 
+from .blocks import BlockPath
 from .eve import (
     Clock,
     Event,
@@ -57,9 +58,9 @@ _Key = tuple[Any, int, Any, int, Any, "tuple[int, ...]"]
 
 # What stands in an event whose moment lies between the first two (ns, both included): the root's
 # members that change, `peeltap` for a moment that is the timestamp and for one that is the flow's
-# start, and the match. Where each event has an id, which stands at the end of `peeltap`, its text
-# ends before that. A plain tuple: it is taken apart for each event.
-_Answer = tuple[int, int, Event, Any, Any, Match]
+# start, the match, and `peeltap` up to its confidence. Where each event has an id, which stands at
+# the end of `peeltap`, its text ends before that. A plain tuple: it is taken apart for each event.
+_Answer = tuple[int, int, Event, Any, Any, Match, bytes]
 
 
 class FastPath:
@@ -91,9 +92,15 @@ class FastPath:
         self._moments: dict[str, int] = {}
         self._version = -1
         self._with_ids = False
+        self.blocks = BlockPath(alerts=alerts, types=types, outcomes=outcomes)
+        self._teaches = False
 
-    def begin(self, *, with_ids: bool = False) -> None:
-        """Lines come: what was answered before the store changed has to be asked again."""
+    def begin(self, *, with_ids: bool = False, blocks: bool = False) -> None:
+        """Lines come: what was answered before the store changed has to be asked again.
+
+        `blocks`: the block path sees them first, and wants to know what is decided here.
+        """
+        self._teaches = blocks
         if with_ids != self._with_ids:
             self._with_ids = with_ids
             self._answers.clear()
@@ -105,6 +112,7 @@ class FastPath:
                 self._earlier.clear()
             self._earlier.update(self._answers)
             self._answers.clear()
+            self.blocks.clear()
 
     def correct(self, line: bytes, event: object, id_: bytes | None = None) -> bytes | None:
         """The corrected line with its newline, or None if `line` has to take the general way.
@@ -158,7 +166,10 @@ class FastPath:
         except JSONEncodeError:
             return None  # nested too deeply to be written
         # 4. The correction.
-        _, _, root, by_time, by_start, match = answer
+        _, _, root, by_time, by_start, match, text = answer
+        if self._teaches and match.since <= match.until:
+            self.blocks.allow(kind)
+            self.blocks.learn(line, match, root, text)
         if root:
             if named:
                 for path, values in nested_corrections(event, match.record):
@@ -201,6 +212,8 @@ class FastPath:
                 return None
         except JSONEncodeError:
             return None
+        if self._teaches:
+            self.blocks.allow(kind)
         if kind == "alert":
             self._alerts.add(event, None)
         self._outcomes["other_proto"] += 1
@@ -222,7 +235,7 @@ class FastPath:
         answer: _Answer
         if earlier is not None and _says_the_same(earlier[5], match):
             # A live store changes with nearly every batch, but seldom in this connection.
-            answer = match.since, match.until, *earlier[2:5], match
+            answer = match.since, match.until, *earlier[2:5], match, earlier[6]
         else:
             member = peeltap_object(event, match, self._seed)
             del member["confidence"]
@@ -234,6 +247,7 @@ class FastPath:
                 self._ready(text + b',"confidence":"time"'),
                 self._ready(text + b',"confidence":"exact"'),
                 match,
+                text,
             )
         if match.since <= match.until:
             if len(self._answers) >= MAX_ANSWERS:

@@ -8,11 +8,13 @@
 //! * [`engine`]: packet in, packets out, flow records; it opens nothing and reads no clock.
 //! * [`io`]: bytes in and out of files, rings and taps; nothing else.
 //! * [`replay`]: captures through the engine into a capture.
+//! * [`events`]: Suricata's usual events, corrected where they lie.
 //! * [`live`]: what crosses an interface now, through the engine to a tap.
 //! * `python`: the binding, behind the `python` feature.
 
 pub mod connection;
 pub mod engine;
+pub mod events;
 pub mod header;
 pub mod io;
 pub mod live;

@@ -23,10 +23,22 @@ TYPES = {json.loads(line)["event_type"] for line in lines()}
 
 
 class Watched(Enricher):
-    """Counts the lines that the fast path takes; with `fast=False` it takes none."""
+    """Counts the lines that the fast path takes; with `fast=False` it takes none.
 
-    def __init__(self, known: MemoryStore, *, fast: bool = True) -> None:
+    With `blocks` the block path comes before it, and what that takes is counted in `at_once`.
+    """
+
+    def __init__(self, known: MemoryStore, *, fast: bool = True, blocks: bool = False) -> None:
         super().__init__(known, community_id_seed=SEED, wait_events=0)
+        self.at_once = 0
+        at_once = self._fast.blocks.correct
+
+        def run(data: bytes, at: int, ids: Places | None) -> tuple[bytes, int, int]:
+            found = at_once(data, at, ids) if blocks else (b"", at, 0)
+            self.at_once += found[2]
+            return found
+
+        self._fast.blocks.correct = run  # type: ignore[method-assign]
         self.taken = 0
         correct = self._fast.correct
 
@@ -41,15 +53,18 @@ class Watched(Enricher):
 
 
 def both(data: list[bytes], known: MemoryStore = STORE) -> Watched:
-    """Feed `data` on both ways, with ids and without; they must agree in all that they tell."""
+    """Feed `data` on all ways, with ids and without; they must agree in all that they tell."""
     text = b"".join(line + b"\n" for line in data)
-    for ids in (Places(b"f", 0), None):
+    for ids in (Places(b"f", 0xABC), None):
         quick, general = Watched(known), Watched(known, fast=False)
-        out = [enricher.feed(text, ids=ids) + enricher.flush() for enricher in (quick, general)]
-        assert out[0].splitlines() == out[1].splitlines()
-        assert quick.stats() == general.stats()
-        assert quick.alerts.rows() == general.alerts.rows()
-        assert quick.warnings() == general.warnings()
+        expected = general.feed(text, ids=ids) + general.flush()
+        for enricher in (quick, blocks := Watched(known, blocks=True)):
+            out = enricher.feed(text, ids=ids) + enricher.flush()
+            assert out.splitlines() == expected.splitlines()
+            assert enricher.stats() == general.stats()
+            assert enricher.alerts.rows() == general.alerts.rows()
+            assert enricher.warnings() == general.warnings()
+        quick.at_once = blocks.at_once
     return quick
 
 

@@ -1,6 +1,7 @@
 //! The binding: thin.
 
 mod engine;
+mod events;
 mod header;
 mod live;
 mod replay;
@@ -18,6 +19,8 @@ fn json_to_python<'py>(py: Python<'py>, value: &serde_json::Value) -> PyResult<B
 mod peeltap_core {
     #[pymodule_export]
     use super::engine::Engine;
+    #[pymodule_export]
+    use super::events::KnownEvents;
     #[pymodule_export]
     use super::header::{emit_header, emit_proxy_v2, parse_header, MalformedHeaderError};
     #[pymodule_export]

@@ -257,3 +257,51 @@ def emit_proxy_v2(
     Raises ``ValueError`` if an address is not one, the two are of two families, or the TLVs do not
     fit. No rule is applied to the TLVs.
     """
+
+class KnownEvents:
+    """Suricata's usual events, corrected by answers about their connections, a block at a time."""
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int:
+        """How many answers there are."""
+
+    def clear(self) -> None:
+        """Forget all answers."""
+
+    def allow(self, kind: str) -> None:
+        """Events of this type may be corrected from now on."""
+
+    def learn(
+        self,
+        line: bytes,
+        since: int,
+        until: int,
+        ends: tuple[bytes, bytes, bytes, bytes] | None,
+        community_id: bytes | None,
+        member: bytes,
+        token: int,
+    ) -> bool:
+        """Keep what was decided of the event `line`; False if it is none that can be treated here.
+
+        It holds for events of the same ends, Community ID and VLAN tags whose moment lies from
+        `since` to `until` (nanoseconds since 1970, both included). What stands in their place is
+        JSON: `ends`, source and destination, each an address and a port, or None if nothing
+        changes; `community_id`; `member`, the `peeltap` object up to where its confidence stands. `token` is
+        given back with alerts.
+        """
+
+    def correct(
+        self, data: bytes, at: int, file: bytes | None = None, offset: int = 0
+    ) -> tuple[bytes, int, int]:
+        """Correct the lines of `data` from `at` on, up to the first that is for others.
+
+        Returns them with their newlines, where that one begins (or the end), and how many they are.
+        With `file` each has an id at the end of `peeltap`: the file's name and the line's place in
+        it, `data` beginning at `offset`.
+        """
+
+    def take(self) -> tuple[int, int, int, dict[str, int], list[tuple[int | None, int, int]]]:
+        """Counters since the last call: told by their flow's start, by their time, of another
+
+        protocol, by type; and each alert's token, and where in its block it stands.
+        """
