@@ -30,6 +30,7 @@ impl KnownEvents {
 
     #[expect(
         clippy::too_many_arguments,
+        clippy::type_complexity,
         reason = "one answer, flat as Python has it"
     )]
     fn learn(

@@ -286,8 +286,8 @@ class KnownEvents:
         It holds for events of the same ends, Community ID and VLAN tags whose moment lies from
         `since` to `until` (nanoseconds since 1970, both included). What stands in their place is
         JSON: `ends`, source and destination, each an address and a port, or None if nothing
-        changes; `community_id`; `member`, the `peeltap` object up to where its confidence stands. `token` is
-        given back with alerts.
+        changes; `community_id`; `member`, the `peeltap` object up to where its confidence stands.
+        `token` is given back with alerts.
         """
 
     def correct(
@@ -301,7 +301,8 @@ class KnownEvents:
         """
 
     def take(self) -> tuple[int, int, int, dict[str, int], list[tuple[int | None, int, int]]]:
-        """Counters since the last call: told by their flow's start, by their time, of another
+        """Counters since the last call.
 
-        protocol, by type; and each alert's token, and where in its block it stands.
+        Events told by their flow's start, by their own time, of another protocol, by type; and each
+        alert's token (None: of another protocol), and from where to where it stands in its block.
         """
