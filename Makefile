@@ -49,7 +49,7 @@ fuzz: ## every fuzz target for a few seconds, from its corpus
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) scripts/fuzz.sh
 
 test-python:
-	pytest -n $(PYTEST_WORKERS) --dist loadgroup
+	pytest -n $(PYTEST_WORKERS) --dist loadgroup --no-loadscope-reorder
 
 test-vm: ## VLANs and VRFs, in a virtual machine with a stock kernel; a part of make test
 	@scripts/setup.sh test

@@ -45,6 +45,17 @@ def _lacks(item: pytest.Item) -> str | None:
     return None
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: the virtual machine, then what builds networks."""
+    items.sort(key=_turn)
+
+
+def _turn(item: pytest.Item) -> int:
+    if item.get_closest_marker("vm"):
+        return 0
+    return 1 if item.get_closest_marker("netns") else 2
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Ends a test before it begins where something that it needs is missing."""

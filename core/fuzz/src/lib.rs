@@ -4,6 +4,7 @@
 pub mod capture;
 pub mod checkpoint;
 pub mod engine;
+pub mod events;
 pub mod header;
 pub mod ring;
 pub mod wire;
@@ -24,4 +25,5 @@ pub const TARGETS: &[Target] = &[
     ("engine", engine::engine),
     ("checkpoint", checkpoint::checkpoint),
     ("rings", ring::rings),
+    ("events", events::events),
 ];
