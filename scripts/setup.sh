@@ -161,10 +161,10 @@ disable_services() {
     have systemctl || return 0
     for package in "$@"; do
         case $package in
-        suricata | haproxy | redis-server | rsyslog | prometheus) systemctl disable --quiet "$package" 2>/dev/null || true ;;
-        suricata | haproxy | redis-server | rsyslog | fever) systemctl disable --quiet "$package" 2>/dev/null || true ;;
+        suricata | haproxy | redis-server | rsyslog | prometheus | fever | frr)
+            systemctl disable --quiet "$package" 2>/dev/null || true
+            ;;
         nginx-light) systemctl disable --quiet nginx 2>/dev/null || true ;;
-        frr) systemctl disable --quiet frr 2>/dev/null || true ;;
         openssh-server) systemctl disable --quiet ssh ssh.socket 2>/dev/null || true ;;
         esac
     done
