@@ -20,7 +20,6 @@ Every line is counted once: lines = events + rejected + waiting.
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
@@ -42,6 +41,7 @@ from .eve import (
 from .fast import FastPath
 from .flows import FlowStore, Match
 from .ids import Ids, Named, Places, of_part
+from .oddities import SENTENCES, lenient
 from .splice import splice
 from .summary import AlertSummary
 
@@ -71,22 +71,6 @@ _BOM: Final = b"\xef\xbb\xbf"
 _CONTROL: Final = re.compile(rb"[\x00-\x1f]")
 _STRING: Final = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _BIG_NUMBER: Final = re.compile(rb"(?<![\d.eE+-])-?\d{19,}")
-
-_SENTENCES: Final = {
-    "not_json": "not JSON",
-    "cut": "cut before its end",
-    "not_an_object": "JSON, but no object",
-    "too_long": f"longer than {MAX_LINE_BYTES >> 20} MiB",
-    "too_deep": "nested too deeply",
-    "long_line": f"longer than {LONG_LINE_BYTES >> 20} MiB, corrected all the same",
-    "invalid_utf8": "with invalid UTF-8, replaced by U+FFFD",
-    "control_character": "with raw control characters, escaped",
-    "two_on_a_line": "with two events on it, taken apart",
-    "unusual_json": "with JSON that only a lenient parser reads, passed on as it is",
-    "big_number": "with a number beyond 64 bits, kept to the digit",
-    "bad_address_field": "with an address field of the wrong type, not corrected",
-    "bad_timestamp": "without a usable timestamp, matched by its 5-tuple alone",
-}
 
 
 class _Waiting(NamedTuple):
@@ -230,7 +214,7 @@ class Enricher:
     def warnings(self) -> list[str]:
         """One sentence for each kind of odd line."""
         return [
-            f"EVE: {count} line{'s' if count > 1 else ''} {_SENTENCES[name]}"
+            f"EVE: {count} line{'s' if count > 1 else ''} {SENTENCES[name]}"
             f" (first: line {self._first[name]})"
             for name, count in sorted(self._oddities.items())
         ]
@@ -554,12 +538,12 @@ class Enricher:
         except UnicodeDecodeError:
             text = text.decode("utf-8", "replace").encode()
             odd.append("invalid_utf8")
-        event, why = _lenient(text, odd)
+        event, why = lenient(text, odd)
         if event is None and _CONTROL.search(text):
             escaped = _STRING.sub(_escape_controls, text)
             if escaped != text:
                 odd.append("control_character")
-                event, why = _lenient(escaped, odd)
+                event, why = lenient(escaped, odd)
                 text = escaped
         if event is not None:
             for name in odd:
@@ -585,35 +569,8 @@ class Enricher:
 
 def _reparse(line: bytes) -> object:
     """A waiting line's value; it has been parsed once, and mended if need be."""
-    event, _ = _lenient(line, [])
+    event, _ = lenient(line, [])
     return event
-
-
-def _lenient(text: bytes, odd: list[str]) -> tuple[object | None, str]:
-    """The value of `text` and nothing, or None and the name of what is wrong with it."""
-    try:
-        return orjson.loads(text), ""
-    except orjson.JSONDecodeError as error:
-        # Where the text ends before its value does, the parser stops at the end.
-        cut = error.pos >= len(error.doc) - 1 or "end of data" in error.msg
-    try:
-        event = json.loads(text, parse_constant=_refuse, parse_int=_any_int)
-    except RecursionError:
-        return None, "too_deep"
-    except ValueError:
-        return None, "cut" if cut and text.lstrip().startswith(b"{") else "not_json"
-    odd.append("unusual_json")
-    return event, ""
-
-
-def _refuse(constant: str) -> None:
-    # NaN and Infinity are no JSON, whatever Python's parser thinks.
-    raise ValueError(constant)
-
-
-def _any_int(digits: str) -> int:
-    # Only small numbers are ever read; the text keeps the digits.
-    return int(digits) if len(digits) <= 20 else 1 << 64
 
 
 def _escape_controls(string: re.Match[bytes]) -> bytes:

@@ -66,7 +66,8 @@ def test_a_stop_from_another_thread_ends_what_waits(server: Program, port: int) 
     server.pause()
     timer = threading.Timer(0.1, one.abort)
     timer.start()
-    with pytest.raises((redis.exceptions.RedisError, OSError)) as told:
+    # The library's own reader may find its buffer closed under it.
+    with pytest.raises((redis.exceptions.RedisError, OSError, ValueError)) as told:
         one.connected().ping()
     assert "stopped amid a batch" in one.broken(told.value)
     with pytest.raises(redis.exceptions.ConnectionError, match="stopped"):
