@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Final
+from typing import Any, Final
 
 import orjson
 
@@ -49,3 +49,19 @@ def _refuse(constant: str) -> None:
 def _any_int(digits: str) -> int:
     # Only small numbers are ever read; the text keeps the digits.
     return int(digits) if len(digits) <= 20 else 1 << 64
+
+
+def read_event(line: bytes) -> dict[str, Any] | None:
+    """The value of a line that the correction let through, or None if it is no object.
+
+    Half surrogate pairs may be in it, which only a lenient parser reads; of integers beyond 64 bits
+    only the line keeps the digits.
+    """
+    try:
+        event = orjson.loads(line)
+    except orjson.JSONDecodeError:
+        try:
+            event = json.loads(line)
+        except (ValueError, RecursionError):
+            return None
+    return event if type(event) is dict else None

@@ -7,7 +7,6 @@ line ──> event ──> route ──> aggregate ──> shape ──> Pending
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any, Final
 import orjson
 
 from ..ids import of_content
+from ..oddities import read_event
 from ..sinks.client import Outgoing
 from .aggregate import Aggregate, Window
 from .dead_letters import Letter
@@ -60,7 +60,7 @@ class Treatment:
     def take(self, lines: Iterable[bytes], cell: Cell, now: float) -> Iterator[Pending]:
         """What goes out of `lines`, without newlines, of the block of `cell`."""
         for line in lines:
-            event = _parse(line)
+            event = read_event(line)
             if event is None:
                 self.letters.append(Letter(of_content(line), "not a JSON object", line))
                 continue
@@ -141,18 +141,6 @@ class Treatment:
             "merged": 0 if aggregate is None else aggregate.merged,
             "gathering": 0 if aggregate is None else len(aggregate),
         }
-
-
-def _parse(line: bytes) -> Event | None:
-    try:
-        event = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        # The Enricher lets pass what only a lenient parser reads.
-        try:
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-    return event if type(event) is dict else None
 
 
 def _id(event: Event, line: bytes) -> str:

@@ -10,7 +10,6 @@ passes as it is.
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any, Final
 import orjson
 
 from ..notices import Notices
+from ..oddities import read_event
 from ..session_store import SessionStore, SessionStoreError
 from ..sessions import SessionTable
 from ..shapes.ends import ends
@@ -120,7 +120,7 @@ class Stage:
         }
 
     def _line(self, line: bytes, now: float) -> bytes | None:
-        event = _read(line)
+        event = read_event(line)
         known = None if event is None else event.get("peeltap")
         if event is None or type(known) is not dict:
             return line
@@ -174,18 +174,6 @@ def open_stage(
         return None if adds is None else Stage(adds, say=say)
     table = SessionTable(**sessions.model_dump())
     return Stage(adds, table, SessionStore(directory / SESSIONS_FILE), say=say)
-
-
-def _read(line: bytes) -> Event | None:
-    try:
-        event = orjson.loads(line)
-    except orjson.JSONDecodeError:
-        try:
-            # Numbers beyond 64 bits and half surrogate pairs: the correction lets them through.
-            event = json.loads(line)
-        except (ValueError, RecursionError):
-            return None
-    return event if type(event) is dict else None
 
 
 def _rewritten(line: bytes, known: Event, added: Event) -> bytes:

@@ -234,7 +234,7 @@ def _seconds(text: str | None) -> float | None:
 def _watched_pools(place: list[socket.socket | None]) -> dict[str, Any]:
     """Pools whose connections put the socket in use into `place`."""
 
-    class Plain(urllib3.connection.HTTPConnection):
+    class Watched(urllib3.connection.HTTPConnection):
         def connect(self) -> None:
             super().connect()
             place[0] = self.sock
@@ -243,17 +243,11 @@ def _watched_pools(place: list[socket.socket | None]) -> dict[str, Any]:
             place[0] = self.sock
             super().request(*args, **more)
 
-    class Encrypted(urllib3.connection.HTTPSConnection):
-        def connect(self) -> None:
-            super().connect()
-            place[0] = self.sock
-
-        def request(self, *args: Any, **more: Any) -> None:
-            place[0] = self.sock
-            super().request(*args, **more)
+    class Encrypted(Watched, urllib3.connection.HTTPSConnection):
+        pass
 
     class PlainPool(urllib3.HTTPConnectionPool):
-        ConnectionCls = Plain
+        ConnectionCls = Watched
 
     class EncryptedPool(urllib3.HTTPSConnectionPool):
         ConnectionCls = Encrypted

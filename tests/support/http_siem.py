@@ -20,6 +20,7 @@ A fault is used up by one request that carries events:
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import gzip
 import socket
@@ -39,7 +40,7 @@ from .programs import free_port
 SLOW_SECONDS = 0.2
 
 
-class Siem:
+class Siem(abc.ABC):
     """A server on a port of its own, which stays the same through `kill` and `start`."""
 
     def __init__(self, papers: Path | None = None) -> None:
@@ -89,9 +90,9 @@ class Siem:
 
     # For those who know an API.
 
+    @abc.abstractmethod
     def answer(self, method: str, path: str, headers: Any, body: bytes) -> tuple[int, bytes]:
         """The API's answer; called with the lock held."""
-        raise NotImplementedError
 
     def carries_events(self, path: str) -> bool:
         """Whether a request to `path` may meet a fault."""
