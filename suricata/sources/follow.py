@@ -82,6 +82,10 @@ class Generation:
             at.skipping,
         )
 
+    def is_at(self, position: Position) -> bool:
+        """Whether this is where the file was left, with what was read before it."""
+        return self.offset == position.offset and Print.of(self._window) == position.window
+
     def ids(self) -> Places:
         """The ids of the lines that were given last."""
         if self._identity is None:
@@ -127,7 +131,7 @@ class Generation:
     def read(self, max_bytes: int) -> bytes | None:
         """New whole lines, up to `max_bytes` and a line more; None if the file was emptied.
 
-        Raises OSError.
+        None as well if nothing tells whether it was (`was_touched`). Raises OSError.
         """
         while True:
             at = self.offset + self._partial_bytes
@@ -135,6 +139,9 @@ class Generation:
             modified = self.modified()
             data = os.pread(self.fd, len(self._seen) + max_bytes, at - len(self._seen))
             if not data.startswith(self._seen):
+                return None
+            if not self._tells and not modified == self.mtime_ns == self.modified():
+                # It may have been emptied right before the read.
                 return None
             fresh = data[len(self._seen) :]
             if not fresh:

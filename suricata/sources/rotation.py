@@ -35,11 +35,13 @@ MAX_DELETED: Final = 8
 # A directory of ten thousand files is nobody's log directory.
 _MAX_SIBLINGS: Final = 256
 
+# A rotation takes a moment; whoever renames without end is not waited for.
+_MAX_LOOKS: Final = 8
+
 _COMPRESSED: Final = (".gz", ".xz", ".bz2", ".zst", ".lz4", ".Z", ".zip")
 
 
 class _Sibling(NamedTuple):
-    path: Path
     mtime_ns: int
     # `.2` is older than `.1`, a later date is younger.
     order: tuple[int, str]
@@ -86,28 +88,29 @@ class Rotating:
     def read(self, max_bytes: int, now: float) -> tuple[bytes, Mark] | None:
         """The next lines of the oldest file that has any. Raises SourceError, OSError."""
         self._look(now)
-        for generation in list(self._open):
+        at = looks = 0
+        while at < len(self._open) and looks < _MAX_LOOKS:
+            generation = self._open[at]
             if generation.was_touched() and self._refilled_unseen(generation, now):
-                return self._first(max_bytes)
+                # What comes before it is at its place now.
+                looks += 1
+                continue
             lines = generation.read(max_bytes)
-            if lines is None:
-                self._refill(generation, now)
-                return self._first(max_bytes)
             if lines:
                 return lines, generation.mark()
-        return self._retire(now)
+            if lines is not None:
+                at += 1
+                continue
+            looks += 1
+            if generation.was_emptied():
+                self._refill(generation, now)
+        return self._retire(now) if at == len(self._open) else None
 
     def look(self, now: float) -> None:
         """Open what took the path's place, without reading. Raises SourceError, OSError."""
         self._look(now)
         if self._open:
             self._see_emptied(self._open[-1], now)
-
-    def _first(self, max_bytes: int) -> tuple[bytes, Mark] | None:
-        for generation in self._open:
-            if lines := generation.read(max_bytes):
-                return lines, generation.mark()
-        return None
 
     def settle(self, mark: Mark) -> None:
         """All up to `mark` is committed."""
@@ -154,7 +157,7 @@ class Rotating:
             # Absent as yet, or between a rename and its create.
             self._from_end = False
             if self._saved:
-                self._resume(None)
+                self._resume(self._saved, None)
             return
         except OSError as error:
             raise SourceError(f"{self.path} cannot be read ({error.strerror})") from error
@@ -168,15 +171,22 @@ class Rotating:
         if fd is None:
             return
         if self._saved is not None:
-            self._resume(fd)
+            self._resume(self._saved, fd)
             return
         if current is None:
             self._open.append(Generation(fd))
             return
-        self._replace(current, fd, now)
-
-    def _replace(self, current: Generation, fd: int, now: float) -> None:
         self.rotations += 1
+        for look in range(1, _MAX_LOOKS + 1):
+            if self._replace(current, fd, now, as_it_is=look == _MAX_LOOKS):
+                return
+            # Rotated again already: of the files found some came before `fd`, some after.
+            fd = open_file(self.path)
+            if fd is None:
+                return
+
+    def _replace(self, current: Generation, fd: int, now: float, *, as_it_is: bool) -> bool:
+        """Read `fd` after `current` and what came between; False if that is the past already."""
         # What happened to it before it was replaced comes before what is in it.
         current = self._see_emptied(current, now)
         position = current.read_position()
@@ -188,16 +198,24 @@ class Rotating:
             self._open.remove(older)
             self._open.append(older)
             older.superseded_at, current.superseded_at = None, now
-            return
-        if position.head.length and position.describes(fd) and fresh.size() >= position.offset:
+            return True
+        if position.head.length and (going_on := _goes_on(position, fd)) is not None:
             # A copy of the same took its place.
-            fresh = Generation(fd, offset=position.offset, skipping=position.skipping)
+            fresh.close()
+            fresh = going_on
         current.superseded_at = now
-        between, _ = self._successors(position, current.mtime_ns, current)
+        between, _ = self._successors(
+            position, current.mtime_ns, current, also_known=frozenset([fresh.inode])
+        )
+        if not self._is_there(fresh) and not as_it_is:
+            for one in (*between, fresh):
+                one.close()
+            return False
         for one in between:
             one.superseded_at = now
         self._open += [*between, fresh]
         self._bound()
+        return True
 
     def _see_emptied(self, current: Generation, now: float) -> Generation:
         """Find what the path's file held before it was emptied in place; the file as it is now."""
@@ -265,32 +283,59 @@ class Rotating:
         self._open[at : at + 1] = [*older, fresh]
         self._let_go(generation)
 
-    def _resume(self, fd: int | None) -> None:
+    def _resume(self, saved: list[Position], fd: int | None) -> None:
         """Go on where the last run was left; `fd` is the path's file, if there is one."""
-        saved, self._saved = self._saved or [], None
-        if not saved:
-            if fd is not None:
-                self._open.append(Generation(fd, at_end=self._from_end))
-            return
+        for look in range(1, _MAX_LOOKS + 1):
+            gaps = self._resume_once(saved, fd)
+            if fd is None or self._is_there(self._open[-1]) or look == _MAX_LOOKS:
+                break
+            # Rotated again already: of these files some came before it, some after.
+            self.close()
+            fd = open_file(self.path)
+        self._saved = None
+        for gap in gaps:
+            self._gap(gap)
+
+    def _resume_once(self, saved: list[Position], fd: int | None) -> list[str]:
+        """Open what is to be read; what cannot be found, in a sentence each."""
+        gaps: list[str] = []
+        # As it is before anything is looked for: what happens to it then is seen as a change.
+        current = None if fd is None else Generation(fd, at_end=self._from_end and not saved)
         for number, position in enumerate(saved, 1):
             last = number == len(saved)
             # A file that goes on from an earlier place has all that comes later in it.
             if any(position.describes(one.fd) for one in self._open):
                 continue
-            if fd is not None and _goes_on(position, fd):
-                self._open.append(_go_on(position, fd))
-                return
-            older, found = self._successors(position, position.mtime_ns, None, all_after=last)
+            if current is not None and (going_on := _goes_on(position, current.fd)) is not None:
+                current.close()
+                self._open.append(going_on)
+                return gaps
+            older, found = self._successors(
+                position,
+                position.mtime_ns,
+                None,
+                all_after=last,
+                also_known=frozenset() if current is None else frozenset([current.inode]),
+            )
             self._open += older
             if not found and position.offset:
-                self._gap(
+                gaps.append(
                     f"{self.path} is another file than the one that was read up to byte"
                     f" {position.offset}, and that one is not beside it{self._compressed()}"
                 )
         for one in self._open:
             one.superseded_at = 0.0
-        if fd is not None:
-            self._open.append(Generation(fd))
+        if current is not None:
+            self._open.append(current)
+        return gaps
+
+    def _is_there(self, generation: Generation) -> bool:
+        """Whether the file is still the one of the path. Raises OSError."""
+        try:
+            status = self.path.stat()
+        except FileNotFoundError:
+            return False
+        return (status.st_dev, status.st_ino) == (generation.device, generation.inode)
 
     # Siblings.
 
@@ -302,27 +347,21 @@ class Rotating:
         *,
         all_after: bool = True,
         until_ns: int = 1 << 62,
+        also_known: frozenset[int] = frozenset(),
     ) -> tuple[list[Generation], bool]:
         """The file left at `position`, if it is not `held`, and those written after it, in order.
 
-        Of these only what was last written up to `until_ns`.
+        Of these only what was last written up to `until_ns`, and no inode of `also_known`.
 
         The second value: whether the file was found.
         """
-        known = self.inodes()
+        known = self.inodes() | also_known
         candidates: list[tuple[_Sibling, Generation]] = []
         same: list[tuple[_Sibling, Generation]] = []
-        for sibling in self._siblings():
-            try:
-                fd = open_file(sibling.path)
-            except SourceError:
-                continue
-            if fd is None:
-                continue
-            generation = Generation(fd)
+        for sibling, generation in self._siblings():
             if generation.inode in known:
                 generation.close()
-            elif position.describes(fd):
+            elif position.describes(generation.fd):
                 same.append((sibling, generation))
             else:
                 candidates.append((sibling, generation))
@@ -334,8 +373,8 @@ class Rotating:
             same.sort(key=lambda pair: (pair[1].inode == position.inode, pair[1].size()))
             sibling, chosen = same.pop()
             after = sibling.mtime_ns
-            if held is None and chosen.size() >= position.offset:
-                found.append(_go_on(position, os.dup(chosen.fd)))
+            if held is None and (going_on := _goes_on(position, chosen.fd)) is not None:
+                found.append(going_on)
             chosen.close()
         for _, copy in same:
             copy.close()
@@ -355,22 +394,47 @@ class Rotating:
             for head in self._heads
         )
 
-    def _siblings(self) -> list[_Sibling]:
-        """What rotation made of the path and did not compress, the oldest first."""
-        found = []
+    def _siblings(self) -> list[tuple[_Sibling, Generation]]:
+        """What rotation made of the path and did not compress, open, the oldest first.
+
+        Rotation hands names on from file to file, so that a name may be another file's by the time
+        it is opened, and a file may be at none of the names: two looks must have seen the same.
+        """
+        found: dict[int, tuple[_Sibling, Generation]] = {}
+        before: dict[str, int] | None = None
+        for _ in range(_MAX_LOOKS):
+            seen: dict[str, int] = {}
+            for name, order in self._rotated_names():
+                try:
+                    fd = open_file(self.path.with_name(name))
+                except SourceError:
+                    continue
+                if fd is None:
+                    continue
+                generation = Generation(fd)
+                seen[name] = generation.inode
+                if generation.inode in found:
+                    generation.close()
+                    generation = found[generation.inode][1]
+                found[generation.inode] = (_Sibling(generation.modified(), order), generation)
+            if seen == before:
+                break
+            before = seen
+        ordered = sorted(found.values(), key=lambda pair: pair[0])
+        for _, generation in ordered[:-_MAX_SIBLINGS]:
+            generation.close()
+        return ordered[-_MAX_SIBLINGS:]
+
+    def _rotated_names(self) -> list[tuple[str, tuple[int, str]]]:
+        names = []
         for entry in self._entries():
             match = self._rotated.fullmatch(entry.name)
             if match is None or entry.name.endswith(_COMPRESSED):
                 continue
-            try:
-                status = entry.stat(follow_symlinks=False)
-            except OSError:
-                continue
             mark = match[1] or match[2] or ""
             number = -int(mark) if mark.isdigit() and len(mark) < 6 else 0
-            found.append(_Sibling(Path(entry.path), status.st_mtime_ns, (number, mark)))
-        found.sort(key=lambda one: (one.mtime_ns, one.order))
-        return found[-_MAX_SIBLINGS:]
+            names.append((entry.name, (number, mark)))
+        return names
 
     def _entries(self) -> list[os.DirEntry[str]]:
         try:
@@ -419,14 +483,19 @@ class Rotating:
             self._closed.append(generation)
 
 
-def _go_on(position: Position, fd: int) -> Generation:
-    there = Generation(fd, offset=position.offset, skipping=position.skipping)
+def _goes_on(position: Position, fd: int) -> Generation | None:
+    """The open file from `position` on, if it is the one that was left, with all that was read.
+
+    It has a descriptor of its own.
+    """
+    if not position.describes(fd) or os.fstat(fd).st_size < position.offset:
+        return None
+    there = Generation(os.dup(fd), offset=position.offset, skipping=position.skipping)
+    if not there.is_at(position):
+        # It was emptied in between.
+        there.close()
+        return None
     if position.head.length == 0:
         # If it was written since, it may have been emptied since.
         there.mtime_ns = position.mtime_ns
     return there
-
-
-def _goes_on(position: Position, fd: int) -> bool:
-    """Whether the path's file is the one that was left, with all that was read still in it."""
-    return position.describes(fd) and os.fstat(fd).st_size >= position.offset

@@ -31,6 +31,10 @@ def test_a_line_comes_when_it_is_whole(tmp_path: Path) -> None:
     seen = []
     for byte in b"one\ntwo\n\nthree":
         append(path, bytes([byte]))
+        if file.was_touched():
+            # Before a whole line is there nothing in the file tells whether it was emptied.
+            assert file.read(100) is None
+            file.mtime_ns = file.modified()
         if lines := file.read(100):
             seen.append(lines)
     assert seen == [b"one\n", b"two\n", b"\n"]
@@ -55,7 +59,13 @@ def test_pieces_of_any_size_give_the_same(tmp_path: Path, size: int) -> None:
 def test_a_place_is_gone_on_from(tmp_path: Path, offset: int) -> None:
     path = tmp_path / "eve.json"
     path.write_bytes(b"first\nother\nthird\n")
-    assert opened(path, offset=offset).read(100) == b"first\nother\nthird\n"[offset:]
+    file = opened(path, offset=offset)
+    here = file.read_position()
+    assert file.is_at(here)
+    assert file.read(100) == b"first\nother\nthird\n"[offset:]
+    # A file that was emptied under its name has another past there.
+    path.write_bytes(b"fresh\n" * 3)
+    assert opened(path, offset=offset).is_at(here) == (offset == 0)
 
 
 @pytest.mark.parametrize("now", [b"", b"x\n", b"y" * 400 + b"\n", b"z" * 9000 + b"\n"])

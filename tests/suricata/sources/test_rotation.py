@@ -5,7 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -278,6 +281,82 @@ def test_the_history_from_before_the_first_start_is_not_read(
     writer.rename()
     writer.append(5)
     assert reader.read() == writer.lines[5:]
+
+
+@pytest.mark.parametrize("kind", ["rename", "copytruncate"])
+@pytest.mark.parametrize("while_away", [False, True])
+@pytest.mark.parametrize(("earlier", "at_once"), [(0, 1), (0, 2), (1, 1), (3, 1), (3, 2)])
+def test_a_rotation_between_any_two_calls_of_the_kernel_loses_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    while_away: bool,
+    earlier: int,
+    at_once: int,
+) -> None:
+    """Files take one another's names while they are looked for: at every call in turn."""
+    calls = moment = 0
+    open_files = len(list(Path("/proc/self/fd").iterdir()))
+    while calls >= moment:
+        moment += 1
+        path = tmp_path / str(moment) / "eve.json"
+        path.parent.mkdir()
+        writer, reader = Writer(path), Reader(path, 100)
+        writer.append(12)
+        reader.read(2)
+        reader.commit()
+        rotate(writer, kind, earlier)
+        if while_away:
+            reader.restart()
+        with monkeypatch.context() as patch:
+            interrupted = rotate_at(patch, moment, partial(rotate, writer, kind, at_once))
+            reader.read()
+            calls = interrupted()
+        reader.read()
+        reader.rotating.close()
+        writer.close()
+        assert reader.said == []
+        assert reader.lines == writer.lines
+    assert moment > 8
+    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+
+
+def rotate(writer: Writer, kind: str, times: int) -> None:
+    for _ in range(times):
+        getattr(writer, kind)()
+        writer.append(5)
+
+
+def rotate_at(
+    patch: pytest.MonkeyPatch, moment: int, rotate: Callable[[], None]
+) -> Callable[[], int]:
+    """Rotate before the call number `moment` of the kernel; tells how many there have been."""
+    calls = 0
+    within = False
+
+    def before() -> None:
+        nonlocal calls, within
+        if within:
+            return
+        calls += 1
+        if calls == moment:
+            within = True
+            rotate()
+            within = False
+
+    def hook(name: str) -> None:
+        original = getattr(os, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            before()
+            return original(*arguments, **named)
+
+        patch.setattr(os, name, call)
+
+    for name in ("stat", "open", "scandir", "fstat", "pread"):
+        hook(name)
+
+    return lambda: calls
 
 
 STEPS = st.lists(

@@ -47,12 +47,10 @@ class Writer:
 
     def _shift(self) -> Path:
         """Rotated files go one number up."""
-        names = [self.path.with_name(f"{self.path.name}.{n}") for n in range(1, 200)]
-        there = [name for name in names if name.exists()]
-        for name in reversed(there):
-            number = int(name.suffix[1:])
-            name.rename(name.with_name(f"{self.path.name}.{number + 1}"))
-        return names[0]
+        there = {int(one.suffix[1:]): one for one in self.path.parent.glob(f"{self.path.name}.*")}
+        for number in sorted(there, reverse=True):
+            there[number].rename(f"{self.path}.{number + 1}")
+        return Path(f"{self.path}.1")
 
     def rename(self) -> None:
         """logrotate with `create` and Suricata's reopening."""
