@@ -68,7 +68,7 @@ def server() -> Iterator[Server]:
     yield made
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
         last.sendto(b"", ("127.0.0.1", made.port))
-    thread.join(10)
+    thread.join(60)
     made.sock.close()
 
 
