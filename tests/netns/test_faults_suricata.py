@@ -51,7 +51,7 @@ def test_its_events_are_turned_over_in_mid_burst_by_renaming(service: Service) -
         # Suricata opens its file anew when it has something to write.
         wait_until(eve.exists, "the new file")
         eve.rename(eve.with_name(f"eve.json.{number}"))
-        command.ask(trial.suricata_directory / "command.sock", "reopen-log-files")
+        command.ask(trial.suricata_directory / "command.sock", "reopen-log-files", timeout=60)
     trial.all_seen(burst.end())
     trial.nothing_lost()
     trial.adds_up()

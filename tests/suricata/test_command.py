@@ -95,7 +95,7 @@ def served(path: Path, answers: Sequence[bytes]) -> Iterator[list[bytes]]:
 def test_asked_over_a_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with served(path, [b'{"return": "OK"}\n', b'{"return": "OK", "message": "done"}\n']) as heard:
-        assert command.ask(path, "reload-rules") == "done"
+        assert command.ask(path, "reload-rules", timeout=60) == "done"
     assert heard == [Dialogue.hello(), Dialogue.request("reload-rules")]
 
 
