@@ -143,7 +143,7 @@ def test_a_namespace_that_is_made_anew_under_its_name_has_its_listener_again(
         assert (10, 4711) in first.sockets()
         path.symlink_to(second.path)
         second.wait_listening(4711)
-        assert (10, 4711) not in first.sockets()
+        wait_until(lambda: (10, 4711) not in first.sockets(), "the other listener to go")
         wait_until(lambda: bool(changes), "the report")
         assert [each["up"] for each in listeners.report()] == [True]
         relay.do(lambda: listeners.apply(()))
