@@ -64,7 +64,7 @@ def exposed_names(text: str) -> set[str]:
 
 def promtool(*argv: str | Path) -> str:
     done = subprocess.run(
-        ["promtool", *argv], capture_output=True, text=True, timeout=120, check=False
+        ["promtool", *argv], capture_output=True, text=True, timeout=300, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

@@ -162,7 +162,7 @@ def fly(
     choose: random.Random | None = None,
     say: Callable[[str], None] = lambda text: None,
 ) -> Flight:
-    """Send the connection across the bridge and follow it for `seconds`; `tap` is watched."""
+    """Send the connection across the bridge, then follow it for `seconds`; `tap` is watched."""
     flight = Flight(sinks=[str(path) for path in sinks])
     began = time.monotonic()
     try:
@@ -179,7 +179,7 @@ def fly(
             flight.crossed = _send(made, client, server)
             if flight.crossed:
                 say("waiting for its event")
-                _follow(flight, made, watch, followers, began + seconds)
+                _follow(flight, made, watch, followers, time.monotonic() + seconds)
     except (CanaryError, CageError) as error:
         flight.error = str(error)
     flight.seconds = time.monotonic() - began

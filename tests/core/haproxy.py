@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 CONFIG = """
 defaults

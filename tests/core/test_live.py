@@ -90,7 +90,7 @@ def test_the_tap_gives_what_a_replay_of_the_recording_gives(rig: Rig, tmp_path: 
     with recorder:
         count = rig.send(interleaved)
         rig.settle(live, packets=count)
-        recorder.settimeout(5)
+        recorder.settimeout(60)
         with (tmp_path / "in.pcap").open("wb") as file:
             writer = dpkt.pcap.Writer(file, nano=True)
             for index in range(count):
@@ -119,11 +119,10 @@ def test_a_hold_ends_by_the_clock_where_no_packet_comes(rig: Rig) -> None:
     conversation = talk()
     live = rig.live(configure(limits={"hold_seconds": 0.3}))
     sent = [conversation.frame(line) for line in lines(0)[:4]]
+    # The clock goes on while frames are sent: the last was held, however long that took.
     rig.settle(live, packets=rig.send(sent))
-    assert live.stats()["packets"]["held"] == 1
-    assert rig.read() == sent[:3]
     rig.until(lambda: live.stats()["packets"]["held"] == 0, live, what="the hold's end")
-    assert rig.read() == sent[3:]
+    assert rig.read() == sent
     assert live.stats()["events"]["hold_timeout"] == 1
 
 

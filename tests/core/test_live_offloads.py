@@ -61,6 +61,7 @@ def converse(rig: Rig, live: Live) -> None:
     assert got == [HEADER + SENT, ANSWERED]
     for _ in range(5):
         live.step(50)
+    rig.taken(live)
 
 
 def streams(frames: list[tuple[Vnet, bytes]], port: int = PORT) -> tuple[bytes, bytes]:
@@ -109,7 +110,8 @@ def test_superframes_are_carried_as_what_they_are(rig: Rig) -> None:
     frames = rig.read_all()
     assert streams(frames) == (SENT, ANSWERED)
     assert any(vnet.gso_type for vnet, _ in frames)
-    assert max(len(frame) for _, frame in frames) > 16_000
+    # How large the kernel makes them depends on how quickly it is answered.
+    assert max(len(frame) for _, frame in frames) > 2 * 1460
     assert live.stats()["connections"] == {"stripped": 1}
     assert live.stats()["output"]["without_offloads"] == 0
 

@@ -44,7 +44,7 @@ class Running:
             done.set()
 
         self.loop.call(there)
-        assert done.wait(10)
+        assert done.wait(60)
 
     def serve(self, accept: Accept) -> Ends:
         """Accept on a port of loopback; returns where."""
@@ -54,7 +54,7 @@ class Running:
 
     def line(self, **wanted: Any) -> dict[str, Any]:
         """The first line that has these values, when it is there."""
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline:
             for line in self.lines():
                 if wanted.items() <= line.items():
@@ -74,7 +74,7 @@ class Running:
 
     def join(self) -> bool:
         """Wait for the loop's end."""
-        self._thread.join(10)
+        self._thread.join(60)
         return not self._thread.is_alive()
 
     def close(self) -> None:
@@ -120,7 +120,7 @@ def forward(to: Ends, header: bytes = b"") -> Accept:
 def server() -> Iterator[tuple[socket.socket, Ends]]:
     """A listening socket, whose connections the test itself accepts; and where."""
     with socket.create_server(("127.0.0.1", 0)) as made:
-        made.settimeout(10)
+        made.settimeout(60)
         yield made, made.getsockname()
 
 
@@ -129,16 +129,16 @@ def through(relay: Running, header: bytes = b"") -> Iterator[tuple[socket.socket
     """The two ends of one connection through a relay: the peer's and the decoy's."""
     with server() as (listening, to):
         at = relay.serve(forward(to, header))
-        with socket.create_connection(at, timeout=10) as peer:
+        with socket.create_connection(at, timeout=60) as peer:
             decoy, _ = listening.accept()
-            decoy.settimeout(10)
+            decoy.settimeout(60)
             with decoy:
                 yield peer, decoy
 
 
 def assert_reset(at: Ends) -> None:
     """A peer that connects there gets an RST, perhaps before its own connect(2) has returned."""
-    with pytest.raises(ConnectionResetError), socket.create_connection(at, timeout=10) as peer:
+    with pytest.raises(ConnectionResetError), socket.create_connection(at, timeout=60) as peer:
         peer.recv(1)
 
 

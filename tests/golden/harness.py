@@ -95,7 +95,7 @@ def replay(
     argv += ["--out", clean, "--flows", flows, "--json"]
     if suricata:
         argv += ["--suricata", "--rules", RULES, "--eve", events]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, f"{done.stderr}\n{done.stdout}"
     return Replayed(
         clean,
@@ -153,7 +153,7 @@ def tshark(capture: Path) -> list[dict[str, str]]:
         argv += ["-o", f"{protocol}.check_checksum:TRUE"]
     for field in FIELDS:
         argv += ["-e", field]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=180)
     assert done.returncode == 0, done.stderr
     return [
         dict(zip(FIELDS.values(), line.split("\t"), strict=True))

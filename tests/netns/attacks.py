@@ -21,7 +21,7 @@ PATH = "/cgi-bin/.%2e/{}"
 def connect(port: int) -> socket.socket:
     stream = socket.socket()
     stream.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    stream.settimeout(20)
+    stream.settimeout(60)
     stream.bind((SOURCE, port))
     stream.connect(TARGET)
     return stream

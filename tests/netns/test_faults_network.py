@@ -31,7 +31,7 @@ def noise(lab: Lab, system: System) -> Iterator[Callable[[int, int], None]]:
 
     def send(count: int, length: int = 0) -> None:
         argv = [sys.executable, garbage.__file__, "br1", str(count), str(length)]
-        system.host.run(argv, timeout=200)
+        system.host.run(argv, timeout=600)
 
     yield send
     with sink.netlink() as netlink:

@@ -36,7 +36,7 @@ def test_killed_and_started_again_under_established_connections(
         trial.peeltap.wait_ready()
         trial.sees()
         kept.ask()
-        wait_until(lambda: trial.alerts()[kept.port] >= 2, "the old connection's next alert", 30)
+        wait_until(lambda: trial.alerts()[kept.port] >= 2, "the old connection's next alert")
     assert trial.suricata_pid() == pid, "Suricata was adopted"
     assert trial.log_says("the last run did not stop in order")
     trial.nothing_lost(twice=True)
@@ -72,7 +72,7 @@ def test_the_clock_is_stepped(
             trial.all_seen(trial.burst(5))
             trial.adds_up()
             assert hours_off(trial) == hours, "the service lives by the stepped clock"
-        wait_until(lambda: trial.alerts()[kept.port] >= 4, "all alerts of the old connection", 30)
+        wait_until(lambda: trial.alerts()[kept.port] >= 4, "all alerts of the old connection")
     trial.nothing_lost()
     assert trial.suricata_pid() == pid
 

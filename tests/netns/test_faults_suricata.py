@@ -12,7 +12,7 @@ import pytest
 
 from fixtures.netns import wait_until
 from suricata import command
-from tests.netns.trial import Trial, kill
+from tests.netns.trial import Trial, kill, stand_still
 
 pytestmark = [pytest.mark.netns, pytest.mark.suricata]
 
@@ -25,6 +25,8 @@ def test_suricata_is_killed_in_mid_traffic(service: Service) -> None:
     before = trial.adds_up()
     burst = trial.begin(60, pause=0.05)
     burst.answered(15)
+    # What it has seen and not written is lost with it.
+    wait_until(lambda: len(burst.ports & set(trial.alerts())) >= 15, "their alerts")
     kill(pid)
     ports = burst.end()
     assert trial.suricata_pid() != pid
@@ -49,7 +51,7 @@ def test_its_events_are_turned_over_in_mid_burst_by_renaming(service: Service) -
         # Suricata opens its file anew when it has something to write.
         wait_until(eve.exists, "the new file")
         eve.rename(eve.with_name(f"eve.json.{number}"))
-        command.ask(trial.suricata_directory / "command.sock", "reopen-log-files")
+        command.ask(trial.suricata_directory / "command.sock", "reopen-log-files", timeout=60)
     trial.all_seen(burst.end())
     trial.nothing_lost()
     trial.adds_up()
@@ -63,7 +65,7 @@ def test_its_events_are_copied_and_cut_in_mid_burst(service: Service) -> None:
     burst = trial.begin(60, pause=0.02)
     for number in range(6, 3, -1):
         burst.answered(15)
-        kill(pid, signal.SIGSTOP)
+        stand_still(pid)
         shutil.copyfile(eve, eve.with_name(f"eve.json.{number}"))
         os.truncate(eve, 0)
         kill(pid, signal.SIGCONT)

@@ -36,7 +36,7 @@ def test_namespaces_on_a_bridge_reach_one_another_over_both_ip_versions() -> Non
         for address, port in (("192.0.2.2", 7004), ("2001:db8::2", 7006)):
             other.spawn(["nc", "-l", address, str(port)], log=f"{port}.log")
             other.wait_listening(port)
-            one.run(["nc", "-N", "-w", "5", address, str(port)], stdin=b"hello")
+            one.run(["nc", "-N", "-w", "60", address, str(port)], stdin=b"hello")
             log = lab.directory / f"{port}.log"
             wait_until(lambda log=log: log.read_text() == "hello", "the word")  # type: ignore[misc]
 

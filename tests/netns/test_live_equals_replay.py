@@ -43,7 +43,7 @@ def end_of_recording(system: System) -> None:
     argv = ["nc", "-z", "-w", "1", "-p", "61001", GATEWAY2[4], "1"]
     system.network.namespaces["gateway1"].run(argv, ok=(1,))
     draft = system.directory / "recording-br1.pcap"
-    wait_until(lambda: ports in draft.read_bytes(), "the end of the recording", 30)
+    wait_until(lambda: ports in draft.read_bytes(), "the end of the recording")
 
 
 @pytest.mark.parametrize("name", ["magic", "offloads-proxy-v2"])

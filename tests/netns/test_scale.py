@@ -41,7 +41,7 @@ def start_redis(system: System) -> Any:
         except Exception:
             return False
 
-    wait_until(up, "Redis", 30)
+    wait_until(up, "Redis")
     return child
 
 

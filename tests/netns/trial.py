@@ -62,13 +62,17 @@ class Trial:
 
         Suricata may just be opening its ring anew; what it misses then, nobody wrote.
         """
-        for _ in range(20):
-            ports = self.burst(count)
-            try:
-                wait_until(lambda ports=ports: ports <= set(self.alerts()), "alerts", 2.0)  # type: ignore[misc]
+        tried: list[set[int]] = []
+
+        def seen() -> bool:
+            alerts = set(self.alerts())
+            return any(ports <= alerts for ports in tried)
+
+        for _ in range(30):
+            tried.append(self.burst(count))
+            with suppress(LabError):
+                wait_until(seen, "alerts", 2.0)
                 return
-            except LabError:
-                continue
         raise LabError(f"no attack is seen any more\n{self.peeltap.log_text()[-6000:]}")
 
     @contextmanager
@@ -89,7 +93,7 @@ class Trial:
             yield Kept(port, program)
         finally:
             program.stdin.close()
-            program.wait(20)
+            program.wait(60)
 
     # --- What came of them -----------------------------------------------------------------------
 
@@ -112,7 +116,8 @@ class Trial:
         """Every event that Suricata wrote is in the sink; once, or with `twice` at least once."""
         self._until(lambda: not self.missing(), self.missing)
         if not twice:
-            written, relayed = self.written(), self.relayed()
+            # Here Suricata's files are read last.
+            relayed, written = self.relayed(), self.written()
             assert {one: n for one, n in relayed.items() if n > written[one]} == {}
 
     def missing(self) -> dict[Identity, int]:
@@ -174,7 +179,7 @@ class Trial:
 
     def _until(self, condition: Any, what: Any) -> None:
         try:
-            wait_until(condition, "events", 30.0)
+            wait_until(condition, "events", 90.0)
         except LabError:
             raise LabError(f"{what()}\n{self.peeltap.log_text()[-6000:]}") from None
 
@@ -200,7 +205,7 @@ class Burst:
 
     def end(self) -> set[int]:
         """Wait for the last; the ports."""
-        said, _ = self._program.communicate(timeout=60)
+        said, _ = self._program.communicate(timeout=180)
         assert self._program.returncode == 0, said
         return self.ports
 
@@ -250,10 +255,21 @@ def sweep(state: Path) -> None:
     """End a Suricata that a killed service left."""
     for found, _ in child.find(state / "suricata" / "suricata.yaml"):
         found.signal(signal.SIGKILL)
-        found.wait(10)
+        found.wait(60)
         found.close()
 
 
 def kill(pid: int, number: signal.Signals = signal.SIGKILL) -> None:
     """Send a signal to a process of the trial."""
     os.kill(pid, number)
+
+
+def stand_still(pid: int) -> None:
+    """Stop a process; returns when none of its threads does anything any more."""
+
+    def stopped() -> bool:
+        states = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+        return all(state.rpartition(")")[2].split()[0] == "T" for state in states)
+
+    os.kill(pid, signal.SIGSTOP)
+    wait_until(stopped, f"process {pid} to stand still")

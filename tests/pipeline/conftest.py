@@ -75,4 +75,4 @@ def peeltap(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch)
 def child(*arguments: object, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
     """Run the command line as a program of its own, with bytes for its standard streams."""
     command = [*ARGV, *map(str, arguments)]
-    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=60)
+    return subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=180)

@@ -76,8 +76,10 @@ def opened(tmp_path: Path) -> Iterator[Callable[..., Desk]]:
         desk.store.close()
 
 
-def saved(desk: Desk, count: int) -> None:
+def saved(desk: Desk, keeper: Keeper, count: int) -> None:
     wait_until(lambda: desk.checkpoints.status()["saved"] == count, f"{count} checkpoints")
+    # Counted first, then told to the worker.
+    wait_until(keeper._idle.is_set, "the writer")
 
 
 def test_a_life_over_a_restart(opened: Callable[..., Desk]) -> None:
@@ -86,7 +88,7 @@ def test_a_life_over_a_restart(opened: Callable[..., Desk]) -> None:
     keeper.restore(table)
     assert table.resumed == []
     keeper.turn(table, 100.0)
-    saved(first, 1)
+    saved(first, keeper, 1)
     # Records first, always.
     assert first.order == ["records"]
     # Not before it is time again.
@@ -94,7 +96,7 @@ def test_a_life_over_a_restart(opened: Callable[..., Desk]) -> None:
     assert table.walks == [True]
     table.pieces = (b"three",)
     keeper.turn(table, 105.0)
-    saved(first, 2)
+    saved(first, keeper, 2)
     keeper.finish(table, threading.Event())
     assert table.walks == [True, False, False]
     assert first.close() == []

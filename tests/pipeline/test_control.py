@@ -54,7 +54,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 def raw(path: Path) -> socket.socket:
     connection = socket.socket(socket.AF_UNIX)
-    connection.settimeout(5)
+    connection.settimeout(60)
     connection.connect(str(path))
     return connection
 

@@ -62,7 +62,7 @@ class Stage:
         self.worker.start()
         wait_until(until, "the scene")
         self.worker.stop()
-        assert self.worker.join(10)
+        assert self.worker.join(60)
         self.logs.close()
         return [json.loads(line) for line in self.stream.getvalue().splitlines()]
 
@@ -90,7 +90,7 @@ def test_packets_move_and_records_leave() -> None:
 def test_one_that_was_never_started_has_ended() -> None:
     stage = Stage(ScriptedWay())
     stage.worker.stop()
-    assert stage.worker.join(10)
+    assert stage.worker.join(60)
     stage.logs.close()
 
 

@@ -183,7 +183,7 @@ def test_an_interrupt_leaves_the_part(tmp_path: Path, flows: Path) -> None:
         program.send_signal(signal.SIGINT)
         assert program.stderr is not None
         errors = program.stderr.read()
-        assert program.wait(30) == 130
+        assert program.wait(60) == 130
         program.stderr.close()
     assert f"interrupted: {part} holds the events up to here".encode() in errors
     assert records(part)[0]["src_ip"] == "203.0.113.7"

@@ -56,7 +56,7 @@ def test_nobody_waits_for_an_answer_that_takes_its_time() -> None:
     def ask() -> dict[str, Any]:
         nonlocal asked
         asked += 1
-        go.wait(10)
+        go.wait(60)
         return {"state": "external", "asked": asked}
 
     remembered = Remembered(ask, {"state": "unknown"}, seconds=0.0)

@@ -15,7 +15,7 @@ def manager(tmp_path: Path) -> Iterator[tuple[str, socket.socket]]:
     path = str(tmp_path / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(path)
-        listener.settimeout(5)
+        listener.settimeout(60)
         yield path, listener
 
 
@@ -49,7 +49,7 @@ def test_an_abstract_socket() -> None:
     name = f"peeltap-test-{os.getpid()}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
         listener.bind(f"\0{name}")
-        listener.settimeout(5)
+        listener.settimeout(60)
         Notifier(f"@{name}").ready("up")
         assert heard(listener) == ["READY=1", "STATUS=up"]
 

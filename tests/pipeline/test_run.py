@@ -105,7 +105,7 @@ def test_an_ordinary_user_is_told_what_it_needs(tmp_path: Path) -> None:
         ["setpriv", "--bounding-set=-all", *ARGV, "run", "--config", path],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
         check=False,
         cwd=Path(__file__).parents[2],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -250,7 +250,7 @@ def test_a_page_is_served_from_the_start_to_the_end(tmp_path: Path) -> None:
     seen: list[int] = []
 
     def look() -> None:
-        with urllib.request.urlopen(f"http://{asked.listen}/login", timeout=30) as answer:
+        with urllib.request.urlopen(f"http://{asked.listen}/login", timeout=60) as answer:
             seen.append(answer.status)
         signal.raise_signal(signal.SIGTERM)
 

@@ -49,18 +49,19 @@ def server(tmp_path: Path, port: int) -> Iterator[Program]:
 
 
 def link(port: int) -> RedisLink:
-    return RedisLink(RedisServer(url=f"redis://127.0.0.1:{port}", timeout_seconds=5))
+    return RedisLink(RedisServer(url=f"redis://127.0.0.1:{port}", timeout_seconds=60))
 
 
 def write_config(place: Path, port: int, **events: Any) -> Path:
     url = f"redis://127.0.0.1:{port}"
-    more = {"partitions": 4, "lease_seconds": 1, "timeout_seconds": 5}
+    # A lease that runs out while its worker is only slow has events come twice.
+    more = {"partitions": 4, "lease_seconds": 4, "timeout_seconds": 60}
     path = place / "workers.yaml"
     path.write_text(
         yaml.safe_dump(
             {
-                "events": {"redis": {"url": url, **more, **events}, "wait_seconds": 20},
-                "flows": {"redis": {"url": url, "timeout_seconds": 5}},
+                "events": {"redis": {"url": url, **more, **events}, "wait_seconds": 60},
+                "flows": {"redis": {"url": url, "timeout_seconds": 60}},
                 "sinks": [{"file": str(place / "events.json")}],
                 "state": {"directory": str(place / "state")},
             }
@@ -136,7 +137,7 @@ def test_what_suricata_wrote_to_redis_is_corrected_as_on_one_machine(
         until(lambda: len(ids(tmp_path, 1)) == expected.count(b"\n"), "all events")
         until(lambda: not waiting(server), "all to be acknowledged")
         child.terminate()
-        assert child.wait(30) == 0
+        assert child.wait(60) == 0
     local = MemoryStore()
     local.add_many(records)
     corrected = Enricher(local, wait_events=0).feed(expected)

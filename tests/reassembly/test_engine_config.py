@@ -235,7 +235,7 @@ INSIDE = ([], ["proxy-v2"], [None], {}, {"x": 1}, {"layout": []})
 ODD = st.sampled_from([None, True, False, *COUNTS, *SECONDS, *WORDS, *INSIDE])
 
 
-@settings(max_examples=400)
+@settings(max_examples=400, deadline=None)
 @given(place=st.sampled_from(places(FULL)), value=ODD, key=st.sampled_from([None, "x", "source"]))
 def test_a_file_with_one_odd_value_is_read_as_the_models_read_it_or_not_at_all(
     place: tuple[Any, ...], value: Any, key: str | None

@@ -53,7 +53,7 @@ def test_what_is_added_is_found_at_once_and_after_a_restart(tmp_path: Path) -> N
     store = LiveStore(path)
     version = store.version
     store.add_lines(text(one, record(2)))
-    assert store.flush()
+    assert store.flush(60)
     assert store.version != version
     assert ask(store, one, one.start) == f"{one.id} time"
     assert store.stats()["from_memory"] == 1
@@ -66,7 +66,7 @@ def test_what_is_added_is_found_at_once_and_after_a_restart(tmp_path: Path) -> N
     # The file was asked once for each; what it said is kept.
     assert (store.stats()["from_file"], store.stats()["from_file_kept"]) == (2, 4)
     store.add_lines(text(record(3)))
-    assert store.flush()
+    assert store.flush(60)
     assert ask(store, record(3), record(3).start) == f"{record(3).id} time"
     store.close()
 
@@ -77,7 +77,7 @@ def test_a_damaged_file_is_moved_aside_and_said(tmp_path: Path) -> None:
     said: list[str] = []
     store = LiveStore(path, say=lambda level, text: said.append(text))
     store.add_lines(text(record(1)))
-    assert store.flush()
+    assert store.flush(60)
     assert ask(store, record(1), record(1).start)
     store.close()
     [aside] = tmp_path.glob("flows.sqlite.bad-*")
@@ -109,7 +109,7 @@ def test_memory_and_file_answer_as_one_store(tmp_path: Path) -> None:
         ]
         store.add_lines(text(*records))
         plain.add_many(records)
-        assert store.flush()
+        assert store.flush(60)
         for _ in range(60):
             at = (1_767_225_600 + rng.randrange(200)) * SECOND + rng.randrange(SECOND)
             one = record(0, port=rng.randrange(1000, 1012))
@@ -126,10 +126,10 @@ def test_announced_and_closed_within_a_batch_is_one_write(tmp_path: Path) -> Non
         for n in (1, 2):
             store.add_lines(text(record(n, end=False)))
             store.add_lines(b"garbage\n" + text(record(n)))
-    assert store.flush()
+    assert store.flush(60)
     # A later batch finds it in the file, and takes its place there.
     store.add_lines(text(record(3, end=False)))
-    assert store.flush()
+    assert store.flush(60)
     store.add_lines(text(record(3)))
     store.close()
     stats = store.stats()
@@ -167,7 +167,7 @@ def test_garbage_and_overflow_are_counted(tmp_path: Path, monkeypatch: pytest.Mo
     store = LiveStore(tmp_path / "flows.sqlite")
     store.add_lines(b"garbage\n" + text(record(1)))
     store.add_lines(b"")
-    assert store.flush()
+    assert store.flush(60)
     monkeypatch.setattr("reassembly.live_store.MAX_QUEUED_BYTES", 10)
     store.add_lines(text(record(2), record(3)))
     store.close()
@@ -190,7 +190,7 @@ filler = place / "filler"
 filler.write_bytes(b"x" * 100_000)
 for at in range(0, 1000, 100):
     store.add_lines(text(*[record(n) for n in range(at, at + 100)]))
-    assert store.flush(20)
+    assert store.flush(60)
 stats = store.stats()
 assert stats["unsaved"] > 0 and stats["trouble"], stats
 for n in range(1000):
@@ -215,6 +215,6 @@ def test_a_full_disk_leaves_what_memory_holds(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert (done.stdout, done.stderr) == ("found\n", "")

@@ -43,14 +43,14 @@ def now_flow(number: int, **more: Any) -> FlowRecord:
 @contextmanager
 def publisher(place: Path, port: int, **more: Any) -> Iterator[FlowPublisher]:
     SqliteStore(place / "flows.sqlite").close()
-    settings = RedisServer(url=f"redis://127.0.0.1:{port}", timeout_seconds=5)
+    settings = RedisServer(url=f"redis://127.0.0.1:{port}", timeout_seconds=60)
     one = FlowPublisher(RedisLink(settings), SITE, "a", place / "flows.sqlite", **more)
     one.start()
     try:
         yield one
     finally:
         one.close()
-        assert not one.alive
+        until(lambda: not one.alive, "its end")
 
 
 def count(port: int) -> int:

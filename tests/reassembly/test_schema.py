@@ -97,7 +97,7 @@ def test_two_that_open_a_file_of_0_1_0_at_once_bring_it_over_once(tmp_path: Path
         subprocess.Popen([sys.executable, "-c", code, path], stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    assert [one.communicate(timeout=60)[0] for one in both] == ["3000\n", "3000\n"]
+    assert [one.communicate(timeout=180)[0] for one in both] == ["3000\n", "3000\n"]
 
 
 def test_what_cannot_be_brought_over_stays_as_it_is(tmp_path: Path) -> None:

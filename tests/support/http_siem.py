@@ -121,7 +121,7 @@ class _Server(ThreadingHTTPServer):
         key, sock = id(request), request
         try:
             if self.context is not None:
-                sock.settimeout(20)
+                sock.settimeout(60)
                 sock = self.open[key] = self.context.wrap_socket(sock, server_side=True)
             self.RequestHandlerClass(sock, client_address, self)
         except (OSError, ValueError):
@@ -134,7 +134,7 @@ class _Server(ThreadingHTTPServer):
     def end(self) -> None:
         """Cut all connections, and wait until nobody serves them any more."""
         self.server_close()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while self.open:
             for sock in list(self.open.values()):
                 # Wakes whoever reads it, who then lets go of it.

@@ -35,7 +35,7 @@ from pipeline.control import Client
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
 RULES = FIXTURES / "rules" / "peeltap.rules"
-READY_SECONDS = 60.0
+READY_SECONDS = 120.0
 
 
 class Peeltap:
@@ -87,8 +87,8 @@ class Peeltap:
     def start(self) -> None:
         """Begin; it is not up yet."""
         argv: list[str | Path] = ["env", f"NOTIFY_SOCKET={self.directory}/notify"]
-        argv += ["WATCHDOG_USEC=60000000", sys.executable, "-m", "pipeline", "run"]
-        argv += ["--config", self.config]
+        argv += ["WATCHDOG_USEC=60000000", f"PYTHONPATH={FIXTURES.parent}"]
+        argv += [sys.executable, "-m", "tests.support.patient_run", "run", "--config", self.config]
         log = str((self.directory / "peeltap.log").relative_to(self.host.directory))
         self.process = self.host.spawn(argv, log=log, contained=False)
 
@@ -133,11 +133,12 @@ class Peeltap:
 
     def events(self, kind: str | None = None) -> list[dict[str, Any]]:
         """The corrected events so far."""
-        text = self.events_file.read_text() if self.events_file.exists() else ""
-        found = [json.loads(line) for line in text.splitlines()]
+        data = self.events_file.read_bytes() if self.events_file.exists() else b""
+        # Of the last a part may be there.
+        found = [json.loads(line) for line in data.split(b"\n")[:-1]]
         return [event for event in found if kind in (None, event["event_type"])]
 
-    def wait_events(self, kind: str, count: int = 1, seconds: float = 30.0) -> list[dict[str, Any]]:
+    def wait_events(self, kind: str, count: int = 1, seconds: float = 90.0) -> list[dict[str, Any]]:
         """The events of a kind, when there are so many."""
         try:
             wait_until(lambda: len(self.events(kind)) >= count, f"{count} {kind} events", seconds)
@@ -160,7 +161,7 @@ class Peeltap:
         if self.process is not None:
             self.process.send_signal(number)
 
-    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 30.0) -> int:
+    def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 120.0) -> int:
         """End it; its exit code."""
         if self.process is None:
             raise LabError("peeltap was not started")

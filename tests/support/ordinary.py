@@ -41,7 +41,7 @@ def in_world(module: str, function: str, *, makes_taps: bool = True) -> str:
         "    sys.exit(run_world(main, Path(place)))\n"
     )
     argv = command([sys.executable, "-c", lives], makes_taps=makes_taps)
-    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=120)
+    done = subprocess.run(argv, capture_output=True, text=True, cwd=ROOT, timeout=300)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -46,13 +46,13 @@ class Host:
             str(self.lab.directory / topology.stem),
             *map(str, rest),
         ]
-        told: dict[str, Any] = json.loads((where or self.host).run(argv, timeout=200))
+        told: dict[str, Any] = json.loads((where or self.host).run(argv, timeout=600))
         return told
 
     def python(self, script: str) -> bytes:
         """Run a script with this checkout's Python on the host; what it printed."""
         argv = ["env", f"--chdir={ROOT}", sys.executable, "-c", script]
-        return self.host.run(argv, timeout=100)
+        return self.host.run(argv, timeout=300)
 
     def written(self, name: str, text: str) -> Path:
         """A topology file of the test's own."""
@@ -75,9 +75,14 @@ class Host:
         namespace.spawn([*argv, *map(str, ports)], log="peers.log")
         namespace.wait_listening(*ports)
 
-    def ask(self, client: Namespace, address: str, port: int, *options: str) -> str:
-        """What a service says when it is connected to; empty where nobody answers."""
-        argv = ["nc", "-w", "3", *options, address, str(port)]
+    def ask(
+        self, client: Namespace, address: str, port: int, *options: str, answers: bool = True
+    ) -> str:
+        """What a service says when it is connected to; empty where nobody answers.
+
+        Where that is expected it is not waited for long.
+        """
+        argv = ["nc", "-w", "60" if answers else "3", *options, address, str(port)]
         return client.run(argv, ok=(0, 1)).decode().strip()
 
 

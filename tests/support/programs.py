@@ -39,7 +39,7 @@ def free_port(kind: int = socket.SOCK_STREAM) -> int:
 
 def answers(port: int) -> bool:
     """Whether somebody accepts connections."""
-    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=5):
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=60):
         return True
     return False
 

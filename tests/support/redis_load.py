@@ -78,7 +78,7 @@ def push(port: int, lines: Iterable[bytes], inbox: str = "suricata", mode: str =
 def up(port: int) -> bool:
     """Whether a Redis answers that has read its file."""
     try:
-        return bool(redis.Redis("127.0.0.1", port, socket_timeout=5).ping())
+        return bool(redis.Redis("127.0.0.1", port, socket_timeout=60).ping())
     except redis.RedisError:
         return False
 

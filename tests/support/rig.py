@@ -174,8 +174,13 @@ class Rig:
             what=f"{packets} packets",
         )
 
+    def taken(self, live: Live) -> dict[str, Any]:
+        """Steps until every packet that the kernel counted came out of the ring or was dropped."""
+        [stats] = self.until(lambda: is_taken(live), live, what="all packets")
+        return stats
+
     def until(
-        self, condition: Callable[[], bool], *lives: Live, what: str, seconds: float = 20
+        self, condition: Callable[[], bool], *lives: Live, what: str, seconds: float = 120
     ) -> list[dict[str, Any]]:
         """Steps until the condition holds."""
         deadline = time.monotonic() + seconds
@@ -204,6 +209,12 @@ class Rig:
 def seen(live: Live) -> int:
     capture = live.stats()["capture"]
     return int(capture["packets"] + capture["kernel_drops"])
+
+
+def is_taken(live: Live) -> bool:
+    """Whether the ring holds nothing; the kernel counts a packet before it hands over its block."""
+    capture = live.stats()["capture"]
+    return bool(capture["packets"] + capture["kernel_drops"] == capture["kernel_received"])
 
 
 def account(live: Live) -> dict[str, Any]:

@@ -77,7 +77,7 @@ def came(condition: Callable[[], object], seconds: float) -> bool:
     return True
 
 
-def until(condition: Callable[[], object], what: object = "", seconds: float = 30.0) -> None:
+def until(condition: Callable[[], object], what: object = "", seconds: float = 120.0) -> None:
     """Returns once the condition holds; AssertionError naming `what` if it never does."""
     if not came(condition, seconds):
         raise AssertionError(f"waited in vain for {what() if callable(what) else what}")

@@ -22,7 +22,7 @@ def sleeper(tmp_path: Path) -> Iterator[child.Child]:
     found = child.spawn(["sleep", "600"], tmp_path, tmp_path / "stderr")
     yield found
     found.signal(signal.SIGKILL)
-    found.wait(5)
+    found.wait(60)
 
 
 # what it does | how that is told
@@ -38,7 +38,7 @@ ENDS = [
 @pytest.mark.parametrize(("does", "told"), ENDS, ids=[row[0] for row in ENDS])
 def test_how_it_ended(tmp_path: Path, does: str, told: str) -> None:
     found = child.spawn(["bash", "-c", does], tmp_path, tmp_path / "stderr")
-    assert found.wait(10)
+    assert found.wait(60)
     assert found.ended() == told
     found.signal(signal.SIGTERM)
     found.close()
@@ -49,7 +49,7 @@ def test_what_it_inherits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("KEPT", "yes")
     script = "echo $NOTIFY_SOCKET $KEPT >&2; pwd >&2; umask >&2; ps -o sid= -p $$ >&2; echo $$ >&2"
     found = child.spawn(["bash", "-c", script], tmp_path, tmp_path / "stderr")
-    assert found.wait(10)
+    assert found.wait(60)
     found.close()
     kept, directory, umask, session, own = (tmp_path / "stderr").read_text().split()
     assert (kept, directory, umask) == ("yes", str(tmp_path), "0027")
@@ -103,7 +103,7 @@ def test_found_by_its_configuration(tmp_path: Path) -> None:
         assert one.adopted
         assert one.ended() is None
         one.signal(signal.SIGKILL)
-        assert one.wait(10)
+        assert one.wait(60)
         assert one.ended() == "ended"
         one.close()
         begun[0].wait()

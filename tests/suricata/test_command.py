@@ -79,7 +79,7 @@ def served(path: Path, answers: Sequence[bytes]) -> Iterator[list[bytes]]:
         def serve() -> None:
             client, _ = listener.accept()
             with client:
-                client.settimeout(10)
+                client.settimeout(60)
                 for answer in answers:
                     heard.append(client.recv(65536))
                     if answer:
@@ -89,13 +89,13 @@ def served(path: Path, answers: Sequence[bytes]) -> Iterator[list[bytes]]:
         server = threading.Thread(target=serve, daemon=True)
         server.start()
         yield heard
-        server.join(10)
+        server.join(60)
 
 
 def test_asked_over_a_socket(tmp_path: Path) -> None:
     path = tmp_path / "s"
     with served(path, [b'{"return": "OK"}\n', b'{"return": "OK", "message": "done"}\n']) as heard:
-        assert command.ask(path, "reload-rules") == "done"
+        assert command.ask(path, "reload-rules", timeout=60) == "done"
     assert heard == [Dialogue.hello(), Dialogue.request("reload-rules")]
 
 

@@ -7,6 +7,9 @@ import socket
 import threading
 from pathlib import Path
 
+import pytest
+
+import suricata.external as module
 from suricata.external import External
 from suricata.messages import SupervisorEvent
 from suricata.settings import ExternalSuricata
@@ -56,7 +59,8 @@ def test_without_a_command_socket_nothing_is_known_and_nothing_done() -> None:
     assert told == []
 
 
-def test_asked_over_its_command_socket(tmp_path: Path) -> None:
+def test_asked_over_its_command_socket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_STATUS_SECONDS", 60.0)
     told: list[SupervisorEvent] = []
     settings = ExternalSuricata(command_socket=tmp_path / "s")
     external = External(settings, on_event=told.append)

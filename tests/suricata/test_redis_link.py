@@ -27,7 +27,7 @@ def server(tmp_path: Path, port: int) -> Iterator[Program]:
         yield program
 
 
-def link(port: int, seconds: float = 5) -> RedisLink:
+def link(port: int, seconds: float = 60) -> RedisLink:
     return RedisLink(RedisServer(url=f"redis://127.0.0.1:{port}", timeout_seconds=seconds))
 
 

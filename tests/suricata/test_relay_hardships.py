@@ -57,7 +57,7 @@ class Siem:
         try:
             if self.link is None:
                 self.link = socket.socket(socket.AF_UNIX)
-                self.link.settimeout(5)
+                self.link.settimeout(60)
                 self.link.connect(self.path)
             self.link.sendall(b"".join(one.line + b"\\n" for one in batch) + b"\\n")
             if self.link.recv(3) != b"ok\\n":
@@ -162,9 +162,9 @@ def test_killed_four_times_under_a_bad_sink_every_id_arrives_everywhere(tmp_path
             child.stdin.close()
     server.well = True
     child = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL)
-    until(lambda: len(ids(server.lines.copy())) == TOTAL, 60)
+    until(lambda: len(ids(server.lines.copy())) == TOTAL)
     until(lambda: len(ids(_whole(out))) == TOTAL)
-    child.communicate(b"", timeout=60)
+    child.communicate(b"", timeout=300)
     assert child.returncode == 0
     at_siem, in_file = ids(server.lines), ids(_whole(out))
     assert rotated(out)
@@ -211,7 +211,7 @@ class Dead:
     def close(self): pass
 
 def until(condition):
-    end = time.monotonic() + 60
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end, carrier.status()
         time.sleep(0.02)
@@ -231,7 +231,7 @@ until(lambda: len(dead.got) == total)
 assert dead.got == list(range(total))
 numbers = [orjson.loads(line)["n"] for line in (place / "out.json").read_bytes().splitlines()]
 assert numbers == list(range(total))
-assert carrier.stop()
+assert carrier.stop(60)
 print("whole")
 """
 )
@@ -250,7 +250,7 @@ def test_a_full_disk_under_spool_and_file_loses_nothing(tmp_path: Path) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=280,
     )
     assert (done.returncode, done.stderr) == (0, "")
     said = done.stdout.splitlines()

@@ -73,7 +73,7 @@ def child(tmp_path: Path, wait_events: int) -> subprocess.Popen[bytes]:
 def answer(pipe: object) -> list[str]:
     """What comes out of a pipe before it is closed; confidence of each event."""
     fd = pipe.fileno()  # type: ignore[attr-defined]
-    ready, _, _ = select.select([fd], [], [], 30)
+    ready, _, _ = select.select([fd], [], [], 120)
     assert ready
     data = os.read(fd, 1 << 20)
     assert data.endswith(b"\n")

@@ -50,7 +50,7 @@ class Watched:
         self.runs = True
 
     def end(self) -> None:
-        self.supervisor.stop(5)
+        self.supervisor.stop(60)
         self.runs = False
 
     @property

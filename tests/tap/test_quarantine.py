@@ -166,7 +166,7 @@ def test_a_real_sniffer_sees_all() -> None:
         with open(output.fds[0], "wb", buffering=0, closefd=False) as written:
             for frame in frames:
                 written.write(wire.NO_OFFLOAD + frame)
-        assert dumpcap.wait(timeout=20) == 0
+        assert dumpcap.wait(timeout=60) == 0
         assert all(frame in capture.read_bytes() for frame in frames)
         output.close()
 

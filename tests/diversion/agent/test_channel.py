@@ -23,7 +23,7 @@ class Gateway1:
 
     def __init__(self, relay: Running) -> None:
         self.listening = socket.create_server(("127.0.0.1", 0))
-        self.listening.settimeout(10)
+        self.listening.settimeout(60)
         self.rules: list[tuple[str, tuple[Listener, ...]]] = []
         self.said: list[dict[str, Any]] = []
         at = self.listening.getsockname()
@@ -47,7 +47,7 @@ class Gateway1:
     def accept(self) -> None:
         """Take the next conversation, up to its hello."""
         self.sock, _ = self.listening.accept()
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.file = self.sock.makefile("rb")
         assert self.file.readline() == PREFACE
         assert json.loads(self.file.readline()) == {"hello": {"name": "edge"}}

@@ -35,7 +35,7 @@ class Gateway1:
         """An agent's end of a new conversation."""
         ours, theirs = socket.socketpair()
         ours.setblocking(False)
-        theirs.settimeout(10)
+        theirs.settimeout(60)
         self.relay.do(lambda: self.agents.join(name, End(ours), b'{"hello": {}}\n'))
         return theirs
 

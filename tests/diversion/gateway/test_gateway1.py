@@ -58,7 +58,7 @@ class Place:
 
     def say(self, data: bytes) -> socket.socket:
         """A connection of an agent that begins with `data`."""
-        made = socket.create_connection(self.at, timeout=10)
+        made = socket.create_connection(self.at, timeout=60)
         made.sendall(data)
         return made
 
@@ -66,7 +66,7 @@ class Place:
         """What gateway2 gets first."""
         sock, _ = self.gateway2.accept()
         with sock:
-            sock.settimeout(10)
+            sock.settimeout(60)
             return read_exactly(sock, count)
 
 
@@ -121,7 +121,7 @@ def test_a_stranger_is_refused_before_he_has_said_anything() -> None:
 
 
 def test_own_connections_have_the_rules_of_nobody() -> None:
-    with place() as here, socket.create_connection(here.own, timeout=10) as peer:
+    with place() as here, socket.create_connection(here.own, timeout=60) as peer:
         onward = emit_v1(peer.getsockname(), here.own)
         assert here.arrived(len(onward)) == onward
 
@@ -141,14 +141,14 @@ def test_a_conversation_is_told_from_a_header(pieces: int) -> None:
 def test_rules_change_under_live_connections() -> None:
     with place() as here, here.say(emit_v2(PEER, ATTACKED)) as first:
         decoy, _ = here.gateway2.accept()
-        decoy.settimeout(10)
+        decoy.settimeout(60)
         none = RuleSet(Rules.model_validate({"decoys": {}, "rules": []}))
         here.relay.do(lambda: here.gateway1.change(none))
         first.sendall(b"still")
         wanted = len(emit_v1(PEER, ATTACKED)) + 5
         assert read_exactly(decoy, wanted)[-5:] == b"still"
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(here.own, timeout=10)
+            socket.create_connection(here.own, timeout=60)
         with here.say(emit_v2(PEER, ATTACKED)):
             here.relay.line(end="no_rule")
         decoy.close()
@@ -196,7 +196,7 @@ def test_over_tls_each_agent_has_the_headers_of_its_own(
     context = client_context(**papers.issue(name))
     with (
         place(tls=papers.issue("gateway1"), agents=agents) as here,
-        socket.create_connection(here.at, timeout=10) as plain,
+        socket.create_connection(here.at, timeout=60) as plain,
         context.wrap_socket(plain, server_hostname="gateway1.example") as sock,
     ):
         sock.sendall(emit(PEER, ATTACKED) + b"payload")
@@ -228,7 +228,7 @@ def test_a_stranger_has_no_handshake_where_each_agent_has_addresses(
             assert "why" not in here.relay.line(end="untrusted")
             return
         with (
-            socket.create_connection(here.at, timeout=10) as plain,
+            socket.create_connection(here.at, timeout=60) as plain,
             context.wrap_socket(plain, server_hostname="gateway1.example") as sock,
         ):
             assert sock.version() is not None
@@ -237,7 +237,7 @@ def test_a_stranger_has_no_handshake_where_each_agent_has_addresses(
 def test_handshakes_of_one_address_are_bounded(papers: Papers) -> None:
     """Before a name is known an address is all there is to count."""
     with place(tls=papers.issue("gateway1"), agents={"edge": {}}, limits={"unheaded": 3}) as here:
-        silent = [socket.create_connection(here.at, timeout=10) for _ in range(3)]
+        silent = [socket.create_connection(here.at, timeout=60) for _ in range(3)]
         assert_reset(here.at)
         here.relay.do(lambda: None)  # it counts after it has closed
         assert here.relay.hub.counters.ends["limit_source"] == 1

@@ -42,7 +42,7 @@ def place(trusted: str = "127.0.0.1") -> Iterator[Place]:
 
 
 def test_the_header_is_taken_out() -> None:
-    with place() as (relay, at, decoy, _), socket.create_connection(at, timeout=10) as leg:
+    with place() as (relay, at, decoy, _), socket.create_connection(at, timeout=60) as leg:
         leg.sendall(emit_v2(PEER, ATTACKED) + b"payload")
         sock, _ = decoy.accept()
         with sock:
@@ -70,7 +70,7 @@ def test_only_gateway1_is_believed() -> None:
     ],
 )
 def test_what_is_not_for_a_decoy(said: bytes, how: str | None) -> None:
-    with place() as (relay, at, decoy, _), socket.create_connection(at, timeout=10) as leg:
+    with place() as (relay, at, decoy, _), socket.create_connection(at, timeout=60) as leg:
         leg.sendall(said)
         if how is None:
             # With gateway2's own address it does not matter of which version the peer is.
@@ -162,12 +162,12 @@ def test_where_the_kernel_refuses_a_port_the_source_is_asked_for_another(helps: 
         theirs.connect(decoy.getsockname())
         decoy.accept()[0].close()
         gateway2.source = Taken()
-        with socket.create_connection(at, timeout=10) as leg:
+        with socket.create_connection(at, timeout=60) as leg:
             leg.sendall(emit_v2(PEER, ATTACKED) + b"payload")
             if helps:
                 sock, _ = decoy.accept()
                 with sock:
-                    sock.settimeout(10)
+                    sock.settimeout(60)
                     assert sock.recv(100) == b"payload"
                 leg.shutdown(socket.SHUT_WR)
                 relay.line(end="closed")

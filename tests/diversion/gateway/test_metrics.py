@@ -22,7 +22,7 @@ def scrape(reports: dict[str, Report], present: set[str]) -> str:
         at = free.getsockname()
     stop = metrics.serve(at, proxies)
     try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{at[1]}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{at[1]}/metrics", timeout=60) as answer:
             return str(answer.read().decode())
     finally:
         stop()

@@ -25,7 +25,7 @@ class Side:
         self.why: list[str] = []
         ours, self.other = socket.socketpair()
         ours.setblocking(False)
-        self.other.settimeout(5)
+        self.other.settimeout(60)
         self.talk = Talk(
             self.loop,
             End(ours),

@@ -110,13 +110,13 @@ def test_a_set_of_real_listeners() -> None:
         assert "Address already in use" in states["lost"][1]
         renamed = Listener("another", one.listen)
         relay.do(lambda: listeners.apply((renamed,)))
-        with socket.create_connection(one.listen, timeout=10) as peer:
+        with socket.create_connection(one.listen, timeout=60) as peer:
             assert peer.recv(1) == b""
             assert heard == [(peer.getsockname(), one.listen)]
         assert [each["name"] for each in listeners.report() if each["up"]] == ["another"]
         relay.do(lambda: listeners.apply(()))
         with pytest.raises(ConnectionRefusedError):
-            socket.create_connection(one.listen, timeout=10)
+            socket.create_connection(one.listen, timeout=60)
         relay.do(listeners.stop)
     taken.close()
 
@@ -143,7 +143,7 @@ def test_a_namespace_that_is_made_anew_under_its_name_has_its_listener_again(
         assert (10, 4711) in first.sockets()
         path.symlink_to(second.path)
         second.wait_listening(4711)
-        assert (10, 4711) not in first.sockets()
+        wait_until(lambda: (10, 4711) not in first.sockets(), "the other listener to go")
         wait_until(lambda: bool(changes), "the report")
         assert [each["up"] for each in listeners.report()] == [True]
         relay.do(lambda: listeners.apply(()))

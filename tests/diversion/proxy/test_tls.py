@@ -67,7 +67,7 @@ def test_both_sides_encrypted_and_each_direction_ends_by_itself(papers: Path) ->
 
     def decoy(listening: socket.socket) -> None:
         plain, _ = listening.accept()
-        plain.settimeout(20)
+        plain.settimeout(60)
         with theirs.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False) as sock:
             found = b""
             while more := sock.recv(65536):
@@ -82,7 +82,7 @@ def test_both_sides_encrypted_and_each_direction_ends_by_itself(papers: Path) ->
         thread.start()
         at = relay.serve(encrypted(papers, to))
         with (
-            socket.create_connection(at, timeout=20) as plain,
+            socket.create_connection(at, timeout=60) as plain,
             ours.wrap_socket(
                 plain, server_hostname="gateway1.example", suppress_ragged_eofs=False
             ) as sock,
@@ -90,7 +90,7 @@ def test_both_sides_encrypted_and_each_direction_ends_by_itself(papers: Path) ->
             sock.sendall(data[:1_000_000])
             end_of_writing(sock)
             found = read_all(sock)
-        thread.join(20)
+        thread.join(60)
         assert relay.line(end="closed")["bytes_to_decoy"] == 1_000_000
     assert got["decoy"] == b"HEAD" + data[:1_000_000]
     assert found == data
@@ -110,7 +110,7 @@ def end_of_writing(sock: ssl.SSLSocket) -> None:
     sock.settimeout(0)
     with pytest.raises(ssl.SSLWantReadError):
         sock.unwrap()
-    sock.settimeout(20)
+    sock.settimeout(60)
 
 
 def test_a_stream_that_is_cut_is_no_end(papers: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_stream_that_is_cut_is_no_end(papers: Path) -> None:
 
         def decoy() -> None:
             plain, _ = listening.accept()
-            plain.settimeout(20)
+            plain.settimeout(60)
             with theirs.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False) as sock:
                 assert sock.recv(5) == b"HEADx"
                 connected.set()
@@ -136,23 +136,23 @@ def test_a_stream_that_is_cut_is_no_end(papers: Path) -> None:
 
         thread = threading.Thread(target=decoy)
         thread.start()
-        with socket.create_connection(at, timeout=20) as plain:
+        with socket.create_connection(at, timeout=60) as plain:
             sock = ours.wrap_socket(
                 plain, server_hostname="gateway1.example", suppress_ragged_eofs=False
             )
             sock.sendall(b"x")
-            connected.wait(20)
+            connected.wait(60)
             socket.socket.shutdown(sock, socket.SHUT_WR)
             relay.line(end="reset_by_peer")
             sock.close()
-        thread.join(20)
+        thread.join(60)
     assert len(seen) == 1
     assert isinstance(seen[0], ConnectionResetError)
 
 
 def test_what_is_not_tls_is_refused(papers: Path) -> None:
     with running() as relay, server() as (_, to):
-        with socket.create_connection(relay.serve(encrypted(papers, to)), timeout=20) as plain:
+        with socket.create_connection(relay.serve(encrypted(papers, to)), timeout=60) as plain:
             plain.sendall(b"GET / HTTP/1.0\r\n\r\n")
             with pytest.raises(ConnectionResetError):
                 plain.makefile("rb").read()
@@ -162,7 +162,7 @@ def test_what_is_not_tls_is_refused(papers: Path) -> None:
 def test_whoever_accepts_and_never_shakes_hands_has_as_long_as_to_connect(papers: Path) -> None:
     ours = client_context(*files(papers, "edge"))
     with running(connect_seconds=1.0) as relay, server() as (_, to):
-        sock = socket.create_connection(relay.serve(encrypted(papers, to)), timeout=20)
+        sock = socket.create_connection(relay.serve(encrypted(papers, to)), timeout=60)
         with ours.wrap_socket(sock, server_hostname="gateway1.example") as tls:
             tls.sendall(b"x")
             relay.line(end="connect_timeout")
@@ -176,13 +176,13 @@ def test_the_other_sides_name_is_checked(papers: Path) -> None:
 
         def decoy() -> None:
             plain, _ = listening.accept()
-            plain.settimeout(20)
+            plain.settimeout(60)
             with pytest.raises(OSError, match=r"."), plain:
                 theirs.wrap_socket(plain, server_side=True, suppress_ragged_eofs=False).recv(1)
 
         thread = threading.Thread(target=decoy)
         thread.start()
-        with socket.create_connection(at, timeout=20) as plain:
+        with socket.create_connection(at, timeout=60) as plain:
             sock = ours.wrap_socket(
                 plain, server_hostname="gateway1.example", suppress_ragged_eofs=False
             )
@@ -190,14 +190,14 @@ def test_the_other_sides_name_is_checked(papers: Path) -> None:
             with pytest.raises(OSError, match=r"."):
                 sock.makefile("rb").read()
             sock.close()
-        thread.join(20)
+        thread.join(60)
         assert "mismatch" in relay.line(end="tls_refused")["why"]
 
 
 def test_a_reset_below_tls_is_a_reset(papers: Path) -> None:
     ours = client_context(*files(papers, "edge"))
     with running() as relay, server() as (_, to):
-        sock = socket.create_connection(relay.serve(encrypted(papers, to)), timeout=20)
+        sock = socket.create_connection(relay.serve(encrypted(papers, to)), timeout=60)
         tls = ours.wrap_socket(sock, server_hostname="gateway1.example")
         tls.sendall(b"x")
         reset(tls)
@@ -312,13 +312,13 @@ def test_payload_that_tls_holds_goes_on_without_an_event(papers: Path) -> None:
             link.read_head(lambda stream: (4, None) if len(stream) >= 4 else None, then)
 
         with (
-            socket.create_connection(relay.serve(accept), timeout=20) as plain,
+            socket.create_connection(relay.serve(accept), timeout=60) as plain,
             ours.wrap_socket(plain, server_hostname="gateway1.example") as sock,
         ):
             # Longer than what is read at a time while a header is awaited.
             sock.sendall(b"HEAD" + b"payload" * 2000)
             decoy, _ = listening.accept()
-            decoy.settimeout(20)
+            decoy.settimeout(60)
             with decoy:
                 assert read_exactly(decoy, 14_000) == b"payload" * 2000
 

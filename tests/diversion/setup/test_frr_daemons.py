@@ -42,7 +42,7 @@ def test_a_job_of_the_watcher_is_the_topologys_and_is_ended(job: subprocess.Pope
     frr_daemons.end("nosuch", ("bgpd", "zebra"))
     assert job.poll() is None
     frr_daemons.end("nosuch")
-    assert job.wait(10) != 0
+    assert job.wait(60) != 0
     assert frr_daemons.of("nosuch") == []
 
 

@@ -54,7 +54,7 @@ class Host:
         path.write_text(_BEFORE + script)
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         argv = self.here.command([sys.executable, path], contained=False)
-        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=60)
+        done = subprocess.run(argv, capture_output=True, text=True, env=environment, timeout=180)
         assert done.returncode == 0, done.stderr
         return json.loads(done.stdout)
 
@@ -83,7 +83,7 @@ def connect(source, peer, decoy):
         rounds()
     if answer[0] is not None:
         return None, answer[0], sock, over
-    sock.settimeout(5)
+    sock.settimeout(60)
     try:
         sock.connect(decoy)
         return sock.recv(100).decode().strip(), None, sock, over

@@ -26,7 +26,7 @@ def test_a_name_is_free_when_its_process_is_killed() -> None:
     name = f"test-{uuid.uuid4()}"
     script = (
         "import sys, time; from diversion.snat.claim import Claim; claim = Claim(sys.argv[1]);"
-        "print(claim.take(), flush=True); time.sleep(60)"
+        "print(claim.take(), flush=True); time.sleep(600)"
     )
     argv = [sys.executable, "-c", script, name]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:

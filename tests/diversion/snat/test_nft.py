@@ -284,7 +284,7 @@ for at in range(100):
     sock, said = socket.socket(), []
     lease = source.begin(sock, peer, ("{DECOY[4]}", 80), said.append)
     source._flush()
-    sock.settimeout(5)
+    sock.settimeout(60)
     try:
         sock.connect(("{DECOY[4]}", 80))
     except OSError as error:
@@ -326,7 +326,7 @@ lease = source.begin(socket.socket(), ("{PEER[4]}", 4200), decoy, said.append)
 source._flush()
 other = socket.socket()
 moved = lease.rebind(other)
-other.settimeout(5)
+other.settimeout(60)
 other.connect(decoy)
 seen = other.recv(100).decode().strip()
 during = count()
@@ -352,7 +352,7 @@ for at in range(2):
     sock, said = socket.socket(), []
     lease = source.begin(sock, ("{PEER[4]}", 4300 + at), decoy, said.append)
     source._flush()
-    sock.settimeout(5)
+    sock.settimeout(60)
     sock.connect(decoy)
     seen.append(sock.recv(100).decode().strip())
     # The decoy reads one byte and closes: what is left makes a reset of it.

@@ -112,7 +112,7 @@ def test_ssh_and_mail_see_the_peer(chain: Chain, started: Started, source: str, 
         seen = re.compile(rf"Connection closed by .*{re.escape(peer)} port \d+")
         wait_until(lambda seen=seen: bool(seen.search(log(chain, "sshd"))), f"sshd to see {peer}")  # type: ignore[misc]
         own = next(_ports)
-        nc = ["nc", "-N", "-s", peer, "-p", str(own), "-w", "5", decoy, "25"]
+        nc = ["nc", "-N", "-s", peer, "-p", str(own), "-w", "60", decoy, "25"]
         said = chain.attacker.run(nc, stdin=b"EHLO me\r\nQUIT\r\n")
         assert said.startswith(b"220")
         wait_until(
@@ -164,10 +164,10 @@ def test_a_header_of_the_peers_own_is_payload(chain: Chain, started: Started) ->
     chain.wait_agent(25)
     own = next(_ports)
     forged = b"PROXY TCP4 10.9.9.9 192.168.110.2 1 25\r\nEHLO me\r\nQUIT\r\n"
-    nc = ["nc", "-N", "-s", ATTACKER[4], "-p", str(own), "-w", "5", DECOY[4], "25"]
+    nc = ["nc", "-N", "-s", ATTACKER[4], "-p", str(own), "-w", "60", DECOY[4], "25"]
     said = chain.attacker.run(nc, stdin=forged)
     assert b'500 Error: command "PROXY" not recognized' in said
-    assert f"peer {ATTACKER[4]} {own}" in log(chain, "smtpd")
+    wait_until(lambda: f"peer {ATTACKER[4]} {own}" in log(chain, "smtpd"), "the mail server")
     line = chain.wait_line("gateway2", end="closed", peer=f"{ATTACKER[4]}:{own}")
     assert line["bytes_to_decoy"] == len(forged)
 
@@ -205,7 +205,7 @@ def test_many_megabytes_arrive_as_they_were(chain: Chain, started: Started) -> N
     chain.rules()
     started(*chain.start_all())
     chain.wait_agent(80)
-    got = chain.attacker.run(["curl", "-sS", "-m", "30", f"http://{DECOY[4]}/big"])
+    got = chain.attacker.run(["curl", "-sS", "-m", "60", f"http://{DECOY[4]}/big"])
     assert got == bytes(range(256)) * 40_000
     line = chain.wait_line("gateway2", end="closed")
     assert line["bytes_to_peer"] > len(got)
@@ -218,7 +218,7 @@ def test_the_peer_comes_again_from_the_same_port(chain: Chain, started: Started)
     chain.wait_agent(80)
     own = next(_ports)
     # The client that closes first keeps TIME_WAIT; this one is closed by its server.
-    ask = ["nc", "-s", ATTACKER[4], "-p", str(own), "-w", "5", DECOY[4], "80"]
+    ask = ["nc", "-s", ATTACKER[4], "-p", str(own), "-w", "60", DECOY[4], "80"]
     for _ in range(3):
         said = chain.attacker.run(ask, stdin=b"GET /whom HTTP/1.0\r\n\r\n")
         seen, port = said.split()[-2:]

@@ -78,19 +78,19 @@ def test_every_process_is_killed_under_load(chain: Chain, started: Started, sour
         for family in (4, 6)
         for own in (next(_ports), next(_ports))
     }
-    wait_until(lambda: sockets(chain, LEG_PORT) == len(held), "the connections", 30)
+    wait_until(lambda: sockets(chain, LEG_PORT) == len(held), "the connections")
     load = chain.load(20_000, at_a_time=20, families=(4, 6))
     try:
         for name, start in again.items():
             before = served(chain)
-            wait_until(lambda before=before: served(chain) > before, "the load", 30)  # type: ignore[misc]
+            wait_until(lambda before=before: served(chain) > before, "the load")  # type: ignore[misc]
             stop(running[name], number=signal.SIGKILL)
             if name == "gateway2" and source != "transparent":
                 assert left(chain) >= len(held), "what a killed process leaves"
             running[name] = start()
             chain.wait(getattr(chain, name), ports[name])
         before = served(chain)
-        wait_until(lambda: served(chain) > before, "the load to go on", 30)
+        wait_until(lambda: served(chain) > before, "the load to go on")
     finally:
         started(*running.values())
         load.terminate()
@@ -104,7 +104,7 @@ def test_every_process_is_killed_under_load(chain: Chain, started: Started, sour
         assert seen[0] == ATTACKER[family]
         # The killed gateway2's own socket had this port, and may be in TIME_WAIT.
         assert int(seen[1]) == own or source == "transparent"
-    wait_until(lambda: left(chain) == 0, "what was for connections to go", 30)
+    wait_until(lambda: left(chain) == 0, "what was for connections to go")
 
 
 _ports = itertools.count(26_001)

@@ -54,7 +54,7 @@ class Two:
 
     def ask(self, decoy: str) -> str:
         """What the decoy behind the first host's VTEP says to a client behind the other's."""
-        argv = ["ip", "netns", "exec", "seg-plant", "nc", "-w", "5", decoy, "80"]
+        argv = ["ip", "netns", "exec", "seg-plant", "nc", "-w", "60", decoy, "80"]
         return self.places[1].run(argv, ok=(0, 1)).decode().strip()
 
     def pid(self) -> str:
@@ -98,7 +98,7 @@ def test_a_decoy_behind_one_vtep_is_reached_from_the_other_without_flooding(two:
         entries = shown(other, "bridge", "-j", "fdb", "show", "dev", "vx7")
         return any(one["mac"] == MAC and one.get("dst") == "198.51.100.1" for one in entries)
 
-    wait_until(learned, "the decoy's MAC at the other host", seconds=30)
+    wait_until(learned, "the decoy's MAC at the other host")
     entries = shown(other, "bridge", "-j", "fdb", "show", "dev", "vx7")
     known = [one["flags"] for one in entries if one["mac"] == MAC]
     assert len(known) == 2
@@ -114,7 +114,7 @@ def test_a_decoy_behind_one_vtep_is_reached_from_the_other_without_flooding(two:
     two.places[0].run(["kill", "-KILL", before])
     wait_until(lambda: two.pid() != before, "another bgpd", seconds=60)
     two.wait_session()
-    wait_until(learned, "the decoy's MAC again", seconds=30)
+    wait_until(learned, "the decoy's MAC again")
     assert two.ask(DECOY) == f"{CLIENT} {DECOY}:80"
 
     # Without its watcher it does not, and status says what helps.

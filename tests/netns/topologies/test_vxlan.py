@@ -23,7 +23,7 @@ def test_a_decoy_behind_one_vtep_is_reached_from_the_other() -> None:
         for file, place in zip(files, places, strict=True):
             assert host.setup("up", file, place)["state"] == "up"
         host.serve_inside("seg-plant", 7000)
-        inside = ["ip", "netns", "exec", "seg-plant", "nc", "-w", "5", "10.7.0.5", "80"]
+        inside = ["ip", "netns", "exec", "seg-plant", "nc", "-w", "60", "10.7.0.5", "80"]
         assert host.attacker.run(inside).decode() == "10.7.0.6 10.7.0.5:80\n"
         for file, place in zip(files, places, strict=True):
             undone = host.setup("down", file, place)

@@ -108,7 +108,7 @@ def test_the_whole_show(demo: Demo, place: Path) -> None:
     pcap = place / "pcap"
     kept = place / "kept"
     arguments = ("--seconds", 1, "--json", "--pcap", pcap, "--keep", kept)
-    out, err = demo(*arguments).communicate(timeout=120)
+    out, err = demo(*arguments).communicate(timeout=300)
     assert err == ""
     told_right(out)
     # The recording of br1, replayed, tells of the same events.
@@ -157,7 +157,7 @@ def test_an_ordinary_user_holds_it_and_looks_around(demo: Demo, place: Path) -> 
         )
         assert answer in looked.stdout, looked.stderr
     os.killpg(process.pid, signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert process.returncode == 0
     assert processes_with(place) == []
     assert list(place.iterdir()) == []
@@ -167,7 +167,7 @@ def test_an_ordinary_user_holds_it_and_looks_around(demo: Demo, place: Path) -> 
 @pytest.mark.suricata
 def test_who_may_make_no_tap_gets_a_veth(demo: Demo) -> None:
     process = demo("--seconds", 1, "--json", as_ordinary=True, makes_taps=False)
-    out, err = process.communicate(timeout=120)
+    out, err = process.communicate(timeout=300)
     assert err == ""
     assert told_right(out)["tap"] == "veth"
 
@@ -186,7 +186,7 @@ def test_ctrl_c_leaves_nothing(demo: Demo, place: Path, sign: str, as_ordinary: 
         assert time.monotonic() < deadline
         time.sleep(0.05)
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=180)
     assert (process.returncode, out, err) == (130, "", "peeltap: interrupted\n")
     assert processes_with(place) == []
     assert list(place.iterdir()) == []

@@ -37,11 +37,11 @@ def visits(world: World) -> int:
         ("scanner", 40001, "192.168.110.2"),
         ("robot", 40002, "2001:db8:110::2"),
     ):
-        get = ["nc", "-N", "-w", "5", "-p", str(port), address, "80"]
+        get = ["nc", "-N", "-w", "60", "-p", str(port), address, "80"]
         command = network.spaces[who].command(get)
         said = subprocess.run(command, input=b"GET / HTTP/1.0\r\n\r\n", capture_output=True)
         assert b"Staff only" in said.stdout
-    mail = ["nc", "-N", "-w", "5", "-p", "40003", "192.168.120.2", "25"]
+    mail = ["nc", "-N", "-w", "60", "-p", "40003", "192.168.120.2", "25"]
     command = network.spaces["guesser"].command(mail)
     subprocess.run(command, input=b"QUIT\r\n", check=True, capture_output=True)
     directory = network.world.directory

@@ -127,7 +127,7 @@ def test_the_picture_moves_on_a_terminal() -> None:
         moving.stage("making machines")
         with moving.counting(cast(Counters, watched)):
             moving.playing(STEPS[1])
-            assert looked.wait(30)
+            assert looked.wait(60)
         moving.stage("ending")
     text = stream.getvalue()
     for words in ("making machines ...", STEPS[1].what, "1,234", "15 taken out", "ending ..."):

@@ -80,7 +80,7 @@ def _service(lab: Lab, host: Namespace, path: Path) -> Iterator[None]:
     wait_until(ready, "the service", seconds=60)
     yield
     program.terminate()
-    assert program.wait(timeout=30) == 0
+    assert program.wait(timeout=60) == 0
 
 
 @pytest.mark.netns
@@ -146,10 +146,10 @@ def _failed(told: dict[str, Any]) -> list[str]:
 def test_where_it_is_lost_is_said() -> None:
     with _host() as (lab, host, path), _service(lab, host, path), host.entered():
         # Nobody listens on the tap.
-        [unheard] = fly(_whole(path), seconds=1.0)
+        [unheard] = fly(_whole(path), seconds=3.0)
         # The service knows another leg.
         path.write_text(path.read_text().replace("172.16.23.1", "172.16.99.1"))
-        [unknown] = fly(_whole(path), seconds=5.0)
+        [unknown] = fly(_whole(path), seconds=60.0)
         # Somebody gives the tap an address meanwhile.
         with host.netlink() as netlink:
             [index] = netlink.link_lookup(ifname="vtap0")

@@ -17,7 +17,7 @@ from suricata.sinks.client import Client, Outgoing, Rejected, Unavailable
 from suricata.sinks.file import FileClient
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], object], seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "waited in vain"

@@ -47,9 +47,9 @@ class Bench:
         rows = [{"n": n, **event, "peeltap": {"id": f"f-{n}"}} for n in numbers]
         self.spool.put(b"".join(orjson.dumps(row) + b"\n" for row in rows), time.monotonic())
 
-    def stop(self, seconds: float = 5) -> None:
+    def stop(self, seconds: float = 60) -> None:
         self.delivery.finish(time.monotonic() + seconds)
-        assert self.delivery.join(seconds + 5)
+        assert self.delivery.join(seconds + 60)
         assert self.client.closed
 
     @property
@@ -62,7 +62,7 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     made = Bench(tmp_path, Told())
     yield made
     made.delivery.abort()
-    assert made.delivery.join(10)
+    assert made.delivery.join(60)
 
 
 def ids(count: int) -> list[str]:
@@ -192,7 +192,7 @@ def test_a_client_that_hangs_is_told_to_come_back(bench: Bench) -> None:
     bench.delivery.start()
     until(lambda: bench.client.calls == 1)
     bench.delivery.abort()
-    assert bench.delivery.join(10)
+    assert bench.delivery.join(60)
 
 
 def test_a_hangup_reaches_the_client_even_while_it_is_down(bench: Bench) -> None:

@@ -75,7 +75,7 @@ def test_a_full_disk_tears_and_loses_no_line(tmp_path: Path, how: str) -> None:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=180,
     )
     assert (done.stdout, done.stderr) == ("whole\n", "")
 

@@ -29,7 +29,7 @@ def cluster() -> Iterator[MockCluster]:
 def client(cluster: MockCluster, **more: Any) -> KafkaClient:
     # The library's own wait between two connections grows to ten seconds.
     options = {"reconnect.backoff.max.ms": 200, **more.pop("options", {})}
-    settings = {"brokers": cluster.brokers, "timeout_seconds": 5, "options": options, **more}
+    settings = {"brokers": cluster.brokers, "timeout_seconds": 60, "options": options, **more}
     return KafkaClient(Kafka.model_validate(settings))
 
 

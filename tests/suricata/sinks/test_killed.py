@@ -106,7 +106,7 @@ def test_every_id_is_there_and_once_where_a_repeat_is_known(tmp_path: Path) -> N
                 child.send_signal(signal.SIGKILL)
             program.restart()
         with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE) as child:
-            reader = redis.Redis("127.0.0.1", port, socket_timeout=30)
+            reader = redis.Redis("127.0.0.1", port, socket_timeout=60)
             until(
                 lambda: len(bulk.documents) == len(hook.events) == reader.xlen("peeltap") == COUNT,
                 "all events",
