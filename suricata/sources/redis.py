@@ -18,6 +18,12 @@ its order. A worker that stood still for longer than its lease finds it gone wit
 gets nothing; what it had read comes twice then, with the same ids.
 
 Events wait in Redis: a worker's disk is no place for what another must find when this one is gone.
+
+What Suricata sends (its src/util-log-redis.c, SCConfLogOpenRedis): `LPUSH key TEXT` or `RPUSH key
+TEXT`; from version 8 on also `XADD key * eve TEXT`, or, as it is unless `stream-maxlen: 0` is set,
+`XADD key MAXLEN ~ 100000 * eve TEXT` (`=` with `stream-trim-exact`), which forgets the oldest
+entries whether anybody has read them or not. Of an entry the last value is taken, whatever its
+field is called.
 """
 
 from __future__ import annotations
