@@ -11,9 +11,12 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.support.programs import Program, free_port, redis_server
 
 # A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits
 # that: the tests of Ctrl-C would wait for ever.
@@ -65,3 +68,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has."""
+    return free_port()
+
+
+@pytest.fixture
+def server(tmp_path: Path, port: int) -> Iterator[Program]:
+    """A real Redis on `port`; its files are in `tmp_path`."""
+    with redis_server(tmp_path, port) as program:
+        yield program

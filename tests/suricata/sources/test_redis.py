@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,6 @@ from tests.support.redis_load import event, push, sequences, up
 
 pytestmark = pytest.mark.tool("redis-server")
 PARTS = 4
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def server(tmp_path: Path, port: int) -> Iterator[Program]:
-    with redis_server(tmp_path, port) as program:
-        yield program
 
 
 def source(port: int, *, notices: list[str] | None = None, **more: Any) -> RedisSource:
