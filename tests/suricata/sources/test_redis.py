@@ -88,6 +88,7 @@ def test_all_comes_once_in_its_flows_order_and_is_gone_when_it_is_committed(
     assert one.read(1 << 14, 0) is None
     status = one.status()
     assert (status["waiting"], status["events"], status["workers"]) == (0, len(lines), 1)
+    assert (status["pending"], status["open"]) == (0, 0)
     assert status["partitions"] == list(range(parts))
     server = redis.Redis("127.0.0.1", port)
     assert sum(server.xlen(name) for name in one._streams) == 0
@@ -117,12 +118,18 @@ def test_what_a_dead_worker_had_read_comes_again_first_with_the_same_ids(port: i
     push(port, lines)
     dead = source(port, lease_seconds=0.5)
     read = take(dead, 1200, commit=False)
+    dead._hold_at = 0
+    dead.look()
+    status = dead.status()
+    assert (status["pending"], status["open"]) == (len(read), len(read))
+    assert status["waiting"] == len(lines)
     dead._link.close()  # and nothing more is heard of it
     heir = source(port, lease_seconds=0.5)
     found = take(heir, len(lines))
     assert in_order([line for _, line in found], lines)
     assert set(read) <= set(found)
     assert heir.status()["claimed"] == len(read)
+    assert heir.status()["open"] == 0
     heir._hold_at = 0
     heir.read(1 << 14, 0)
     server = redis.Redis("127.0.0.1", port)
