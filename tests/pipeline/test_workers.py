@@ -89,23 +89,36 @@ def test_one_that_dies_is_begun_again_and_all_is_told_and_all_end_together(
         until(lambda: len(ids(tmp_path, 1, 2)) == 2000, "all events")
         until(lambda: not waiting(redis.Redis("127.0.0.1", port)), "the last commit")
 
-        def told() -> bool:
+        def is_told() -> bool:
             status = asked(tmp_path)
-            done = status["events"]["source"]["events"] == 2000 and not status["group"]["pending"]
-            return done and all(one["up"] for one in status["workers"])
+            group, events = status["group"], status["events"]
+            # A machine that stood still for longer than a lease may have had some twice.
+            return (
+                all(one["up"] for one in status["workers"])
+                and group["held"] == group["partitions"] == 4
+                and group["waiting"] == group["pending"] == 0
+                and events["source"]["events"] >= 2000
+                and set(events["enricher"]["outcomes"]) == {"time"}
+            )
 
-        until(told, "the last report")
+        until(is_told, "the last report")
         status = asked(tmp_path)
         assert sum(one["restarts"] for one in status["workers"]) == 1
         assert [one for one in status["complaints"] if "was killed by SIGKILL" in one]
-        assert status["group"]["held"] == status["group"]["partitions"] == 4
-        assert status["events"]["enricher"]["outcomes"] == {"time": 2000}
+
         # 2. The same for Prometheus.
-        samples = metrics(listen)
-        assert total(samples, "worker_restarts_total") == 1
-        assert total(samples, "worker_up") == total(samples, "events_source_up") == 2
-        assert total(samples, "events_total") == total(samples, "sink_lines_total") == 2000
-        assert samples["peeltap_group_waiting"] == samples["peeltap_group_pending"] == 0
+        def is_exposed() -> bool:
+            samples = metrics(listen)
+            return (
+                total(samples, "worker_up") == total(samples, "events_source_up") == 2
+                and total(samples, "worker_restarts_total") == 1
+                and total(samples, "events_total") >= 2000
+                and total(samples, "sink_lines_total") >= 2000
+                and samples.get("peeltap_group_waiting") == 0
+                and samples.get("peeltap_group_pending") == 0
+            )
+
+        until(is_exposed, "the metrics")
         # 3. Redis does not answer, and does again.
         server.kill()
         until(lambda: total(metrics(listen), "events_source_up") == 0, "the trouble")
