@@ -123,6 +123,11 @@ def _status_options(parser: argparse.ArgumentParser) -> None:
         "-s", "--socket", metavar="FILE", help="the control socket (/run/peeltap/control.sock)"
     )
     which.add_argument("-c", "--config", metavar="FILE", help="the configuration that names it")
+    parser.add_argument(
+        "--workers",
+        action="store_true",
+        help="ask peeltap enrich --workers, where a sensor runs with the same configuration",
+    )
     how = parser.add_mutually_exclusive_group()
     how.add_argument("-w", "--watch", action="store_true", help="show it anew every second")
     how.add_argument("--json", action="store_true", help="print it as one JSON object")
@@ -318,6 +323,10 @@ their lag. Exit code 1 when no service answers.
   peeltap status --watch
 
   peeltap status --json | jq .connections
+
+Of peeltap enrich --workers: each worker, what waits in Redis, events, sinks.
+
+  peeltap status --config workers.yaml --watch
 """,
     ),
     "sinks": (

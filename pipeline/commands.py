@@ -123,7 +123,7 @@ def status(asked: Namespace) -> int:
     """Run `peeltap status`."""
     from pipeline import status as work
 
-    socket = work.socket_of(asked.socket, asked.config)
+    socket = work.socket_of(asked.socket, asked.config, workers=asked.workers)
     if asked.json:
         print_json(work.ask(socket), sys.stdout)
         return 0

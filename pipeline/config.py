@@ -96,6 +96,13 @@ def load_worker(path: str | Path) -> tuple[Config, Whole]:
     return config.beside(directory), beside(whole, directory)
 
 
+def is_of_workers(path: str | Path) -> bool:
+    """Whether the file at `path` is for workers alone: it captures nothing, and finds flow records
+    in Redis. Raises ConfigError."""
+    _, data, _ = _compose(_text(path), str(path))
+    return data.get("capture") is None and data.get("flows") is not None
+
+
 def _text(path: str | Path) -> str:
     try:
         raw = Path(path).read_bytes()

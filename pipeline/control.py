@@ -58,7 +58,8 @@ class ControlServer:
 
     `commands` maps a command's word to what answers it; what that returns is the answer. `now` is
     the time, in seconds of any clock, from which `tick` goes on. The loop calls the data of each
-    ready key, `tick` from time to time, and `close` at the end.
+    ready key, `tick` from time to time, and `close` at the end. `ours`: the keys by which two
+    services on one machine are kept apart.
     """
 
     def __init__(
@@ -69,13 +70,14 @@ class ControlServer:
         *,
         group: str | None = None,
         now: float = 0.0,
+        ours: str = "control.socket, state.directory and tap.name",
     ) -> None:
         self._path = path
         self._commands = commands
         self._selector = selector
         self._clients: dict[socket.socket, _Client] = {}
         self._now = now
-        self._socket = _listen(path, group)
+        self._socket = _listen(path, group, ours)
         self._mark = _mark(path)
         selector.register(self._socket, selectors.EVENT_READ, self._accept)
 
@@ -195,10 +197,10 @@ def _mark(path: Path) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _listen(path: Path, group: str | None) -> socket.socket:
+def _listen(path: Path, group: str | None, ours: str) -> socket.socket:
     if len(os.fsencode(path)) > MAX_PATH:
         raise ControlError(f"{path}: a socket's name has at most {MAX_PATH} bytes")
-    _remove_stale(path)
+    _remove_stale(path, ours)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         # The mode has to be right from the first moment.
@@ -225,7 +227,7 @@ def _listen(path: Path, group: str | None) -> socket.socket:
     return listener
 
 
-def _remove_stale(path: Path) -> None:
+def _remove_stale(path: Path, ours: str) -> None:
     """Remove what a killed service left; raises ControlError where one is alive."""
     try:
         if not path.is_socket():
@@ -243,8 +245,7 @@ def _remove_stale(path: Path) -> None:
         raise ControlError(f"{path}: cannot be used: {error.strerror}") from error
     else:
         raise ControlError(
-            f"{path}: another peeltap answers there; stop it, or give each its own control.socket,"
-            " state.directory and tap.name"
+            f"{path}: another peeltap answers there; stop it, or give each its own {ours}"
         )
 
 
@@ -262,7 +263,8 @@ class Client:
             self._socket.close()
             raise NotRunningError(
                 f"no service answers on {path}: start it with peeltap run --config FILE (systemctl"
-                " start peeltap), or name its socket with --socket"
+                " start peeltap), or name its socket with --socket; workers are asked with"
+                " --workers --config FILE"
             ) from error
         except PermissionError as error:
             self._socket.close()

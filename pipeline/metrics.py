@@ -8,16 +8,17 @@ with 0: an alert on a series that does not exist never fires.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from socketserver import TCPServer
 from typing import Any, Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 from prometheus_client import CollectorRegistry
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.exposition import make_wsgi_app
 from prometheus_client.registry import Collector
 
+from pipeline.metric_families import MAX_LABELS, Families, Status, is_number, part
 from pipeline.service_settings import Address
 from reassembly.records import VERDICTS
 
@@ -53,225 +54,133 @@ ENGINE_EVENTS: Final = (
 )
 """The names of `core/src/engine/stats.rs`; a test compares."""
 
-MAX_LABELS: Final = 2000
-"""Of counters that Suricata names; a broken event must not grow the answer without bound."""
-
 REQUEST_SECONDS: Final = 5.0
-
-Status = Mapping[str, Any]
 
 
 class StatusCollector(Collector):
     """Makes metrics of what `status` gives at the moment of the question."""
 
-    def __init__(self, status: Callable[[], Status]) -> None:
+    def __init__(
+        self,
+        status: Callable[[], Status],
+        families: Callable[[Status], Iterable[Metric]] | None = None,
+    ) -> None:
         self._status = status
+        self._families = families or of_service
 
     def collect(self) -> Iterator[Metric]:
         """Give all families."""
-        status = self._status()
-        yield from _service(status)
-        yield from _engine(status)
-        yield from _ways(status)
-        yield from _suricata(status.get("suricata") or {})
-        yield from _events(status.get("events") or {})
-        yield from _numbers("store", "Flow record store", status.get("store"))
-        yield from _numbers("flows", "Flow records on their way to Redis", status.get("flows"))
-        yield from _numbers("checkpoint", "Connection table on disk", status.get("checkpoint"))
-        yield from _numbers("page", "The page to look at", status.get("page"))
+        yield from self._families(self._status())
 
 
-def _service(status: Status) -> Iterator[Metric]:
-    service = status.get("service") or {}
-    info = GaugeMetricFamily("peeltap_info", "The running version", labels=["version", "mode"])
-    info.add_metric([str(service.get("version", "")), str(service.get("mode", ""))], 1)
-    yield info
-    yield _gauge("uptime_seconds", "Since the start", service.get("uptime_seconds"))
-    yield _counter("log_lines_lost", "Log lines that nobody took", service.get("log_lines_lost"))
+def of_service(status: Status) -> Families:
+    """The families of a report of `peeltap run`."""
+    found = Families()
+    add_service(found, status)
+    _engine(found, status)
+    _ways(found, status)
+    _suricata(found, part(status, "suricata"))
+    add_events(found, part(status, "events"))
+    backlog = part(status, "events").get("backlog_bytes")
+    found.gauge("events_backlog_bytes", "Bytes of events not read yet", backlog)
+    found.numbers("store", "Flow record store", status.get("store"))
+    found.numbers("flows", "Flow records on their way to Redis", status.get("flows"))
+    found.numbers("checkpoint", "Connection table on disk", status.get("checkpoint"))
+    found.numbers("page", "The page to look at", status.get("page"))
+    return found
 
 
-def _engine(status: Status) -> Iterator[Metric]:
-    packets = status.get("packets") or {}
-    yield _counter("packets", "Packets captured and handed to the engine", packets.get("in"))
-    yield _counter(
+def add_service(found: Families, status: Status) -> None:
+    """What every service of ours says of itself."""
+    service = part(status, "service")
+    found.gauge(
+        "info",
+        "The running version",
+        1,
+        version=str(service.get("version", "")),
+        mode=str(service.get("mode", "")),
+    )
+    found.gauge("uptime_seconds", "Since the start", service.get("uptime_seconds"))
+    found.counter("log_lines_lost", "Log lines that nobody took", service.get("log_lines_lost"))
+
+
+def _engine(found: Families, status: Status) -> None:
+    packets = part(status, "packets")
+    found.counter("packets", "Packets captured and handed to the engine", packets.get("in"))
+    found.counter(
         "packets_emitted", "Packets that left, as one frame or more", packets.get("emitted")
     )
-    yield _labelled(
+    found.counters(
         "packets_merged", "Packets that went into others", "reason", status.get("merged"), MERGED
     )
-    yield _labelled("packets_dropped", "Packets dropped", "reason", status.get("dropped"), DROPPED)
-    yield _gauge("packets_held", "Packets that wait for a header", packets.get("held"))
-    yield _counter("frames_emitted", "Frames that left the engine", packets.get("frames_out"))
-    yield _counter("header_bytes", "Header bytes taken out of streams", status.get("bytes_removed"))
-    yield _labelled(
+    found.counters("packets_dropped", "Packets dropped", "reason", status.get("dropped"), DROPPED)
+    found.gauge("packets_held", "Packets that wait for a header", packets.get("held"))
+    found.counter("frames_emitted", "Frames that left the engine", packets.get("frames_out"))
+    found.counter("header_bytes", "Header bytes taken out of streams", status.get("bytes_removed"))
+    found.counters(
         "connections",
         "Connections by what became of them",
         "verdict",
         status.get("connections"),
         VERDICTS,
     )
-    yield _labelled("headers", "Connections by their header's codec", "codec", status.get("codecs"))
-    yield _labelled(
+    found.counters("headers", "Connections by their header's codec", "codec", status.get("codecs"))
+    found.counters(
         "engine_events", "What else the engine saw", "event", status.get("oddities"), ENGINE_EVENTS
     )
-    yield from _numbers("table", "The connection table", status.get("table"), gauges=True)
+    found.numbers("table", "The connection table", status.get("table"), gauges=True)
 
 
-def _ways(status: Status) -> Iterator[Metric]:
+def _ways(found: Families, status: Status) -> None:
     """What each worker's ring and output say, with the worker's number."""
     workers = [one for one in status.get("workers") or [] if isinstance(one, Mapping)]
-    for part, about in (("capture", "Capture ring"), ("output", "Output")):
-        up = GaugeMetricFamily(
-            f"peeltap_{part}_up", f"{about}: whether it is up", labels=["worker"]
-        )
-        families: dict[str, Metric] = {}
-        for worker in workers:
-            number = str(worker.get("worker", ""))
-            up.add_metric([number], float(worker.get(f"{part}_state") == "up"))
-            for name, value in sorted((worker.get(part) or {}).items()):
-                if isinstance(value, Mapping):
-                    _add_labelled(families, f"{part}_{name}", about, number, value)
-                elif _is_number(value):
-                    _add(families, f"{part}_{name}", f"{about}: {name}", number, value)
-        yield up
-        yield from families.values()
+    for way, about in (("capture", "Capture ring"), ("output", "Output")):
+        for told in workers:
+            of_worker = found.of(worker=str(told.get("worker", "")))
+            is_up = told.get(f"{way}_state") == "up"
+            of_worker.gauge(f"{way}_up", f"{about}: whether it is up", is_up)
+            of_worker.numbers(way, about, told.get(way))
+            for name, values in sorted(part(told, way).items()):
+                if isinstance(values, Mapping):
+                    by_reason = f"{about}: {name}, by reason"
+                    of_worker.counters(f"{way}_{name}", by_reason, "reason", values)
 
 
-# What is a state and not a count, among the numbers of ring, output, store and the rest.
-_GAUGES: Final = frozenset(
-    {
-        "age_seconds",
-        "backlog",
-        "before",
-        "disk_bytes",
-        "files",
-        "gathering",
-        "held",
-        "memory_bytes",
-        "queued_bytes",
-        "until",
-        "recent",
-        "ring_bytes",
-        "unsaved",
-        "viewers",
-        "waiting",
-    }
-)
-
-
-def _add(families: dict[str, Metric], name: str, about: str, worker: str, value: float) -> None:
-    kind = GaugeMetricFamily if name.split("_", 1)[1] in _GAUGES else CounterMetricFamily
-    family = families.get(name)
-    if family is None:
-        family = families[name] = kind(f"peeltap_{name}", about, labels=["worker"])
-    family.add_metric([worker], value)  # type: ignore[attr-defined]
-
-
-def _add_labelled(
-    families: dict[str, Metric], name: str, about: str, worker: str, values: Mapping[str, Any]
-) -> None:
-    family = families.get(name)
-    if family is None:
-        family = families[name] = CounterMetricFamily(
-            f"peeltap_{name}", f"{about}: {name}, by reason", labels=["worker", "reason"]
-        )
-    for reason, value in values.items():
-        if _is_number(value):
-            family.add_metric([worker, str(reason)], value)  # type: ignore[attr-defined]
-
-
-def _suricata(suricata: Status) -> Iterator[Metric]:
-    state = GaugeMetricFamily("peeltap_suricata_state", "1 for what it is now", labels=["state"])
+def _suricata(found: Families, suricata: Status) -> None:
     for name in sorted({"starting", "ready", "backoff", "stopped", "failed", "external"}):
-        state.add_metric([name], float(suricata.get("state") == name))
-    yield state
-    yield _counter(
+        is_it = suricata.get("state") == name
+        found.gauge("suricata_state", "1 for what it is now", is_it, state=name)
+    found.counter(
         "suricata_restarts", "How often Suricata was started anew", suricata.get("restarts")
     )
-    rules = _part(suricata, "rules")
-    yield _gauge("suricata_rules_loaded", "Rules in use", rules.get("loaded"))
-    yield _gauge("suricata_rules_failed", "Rules that Suricata refused", rules.get("failed"))
-    counters = suricata.get("stats")
-    if isinstance(counters, Mapping):
-        # Suricata does not say which of its numbers only grow.
-        family = GaugeMetricFamily(
-            "peeltap_suricata_stats", "Suricata's own counters, by its names", labels=["counter"]
-        )
-        for name, value in list(counters.items())[:MAX_LABELS]:
-            if _is_number(value):
-                family.add_metric([str(name)], value)
-        yield family
+    rules = part(suricata, "rules")
+    found.gauge("suricata_rules_loaded", "Rules in use", rules.get("loaded"))
+    found.gauge("suricata_rules_failed", "Rules that Suricata refused", rules.get("failed"))
+    # Suricata does not say which of its numbers only grow.
+    for name, value in list(part(suricata, "stats").items())[:MAX_LABELS]:
+        if is_number(value):
+            about = "Suricata's own counters, by its names"
+            found.gauge("suricata_stats", about, value, counter=str(name))
 
 
-def _events(events: Status) -> Iterator[Metric]:
-    enricher = _part(events, "enricher")
-    yield _labelled("events", "Events by Suricata's type", "type", enricher.get("types"))
-    yield _labelled(
-        "events_corrected",
-        "Events by how sure their correction is",
-        "confidence",
-        enricher.get("outcomes"),
-    )
-    yield _labelled(
-        "events_odd", "Lines of events that were mended or odd", "kind", enricher.get("oddities")
-    )
-    yield _counter("events_rejected", "Lines that are no events", enricher.get("rejected"))
-    yield _gauge("events_waiting", "Events that wait for their record", enricher.get("waiting"))
-    yield _gauge("events_lag_seconds", "Age of the event written last", events.get("lag_seconds"))
-    yield _gauge(
-        "events_backlog_bytes", "Bytes of events not read yet", events.get("backlog_bytes")
-    )
-    yield _counter("events_commits", "Places in the source kept", events.get("commits"))
-    yield _counter("events_failures", "Faults of the relay's own", events.get("failures"))
-    yield from _numbers("events_source", "Source of events", events.get("source"))
-    yield from _numbers("events_spool", "What not every sink has", events.get("spool"))
-    families: dict[str, GaugeMetricFamily | CounterMetricFamily] = {}
-    for sink, told in _part(events, "sinks").items():
-        for name, value in sorted(told.items() if isinstance(told, Mapping) else ()):
-            if _is_number(value):
-                kind = GaugeMetricFamily if name in _GAUGES else CounterMetricFamily
-                new = kind(f"peeltap_sink_{name}", f"Sink: {name}", labels=["sink"])
-                families.setdefault(name, new).add_metric([str(sink)], value)
-    yield from families.values()
-
-
-def _part(status: Status, name: str) -> Status:
-    part = status.get(name)
-    return part if isinstance(part, Mapping) else {}
-
-
-def _numbers(part: str, about: str, values: object, *, gauges: bool = False) -> Iterator[Metric]:
-    """Every plain number of a part; what its name does not tell to be a state is a counter."""
-    for name, value in sorted(values.items() if isinstance(values, Mapping) else ()):
-        if _is_number(value):
-            make = _gauge if gauges or name in _GAUGES else _counter
-            yield make(f"{part}_{name}", f"{about}: {name}", value)
-
-
-def _counter(name: str, about: str, value: object) -> Metric:
-    return CounterMetricFamily(f"peeltap_{name}", about, value=_number(value))
-
-
-def _gauge(name: str, about: str, value: object) -> Metric:
-    return GaugeMetricFamily(f"peeltap_{name}", about, value=_number(value))
-
-
-def _labelled(
-    name: str, about: str, label: str, values: object, known: tuple[str, ...] = ()
-) -> Metric:
-    family = CounterMetricFamily(f"peeltap_{name}", about, labels=[label])
-    counted = {**dict.fromkeys(known, 0), **(values if isinstance(values, Mapping) else {})}
-    for word, value in list(counted.items())[:MAX_LABELS]:
-        family.add_metric([str(word)], _number(value))
-    return family
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _number(value: object) -> float:
-    return float(value) if isinstance(value, int | float) else 0.0
+def add_events(found: Families, events: Status) -> None:
+    """What a relay says: `suricata.relay.Relay.status`."""
+    enricher = part(events, "enricher")
+    for name, about, label, values in (
+        ("events", "Events by Suricata's type", "type", "types"),
+        ("events_corrected", "Events by how sure their correction is", "confidence", "outcomes"),
+        ("events_odd", "Lines of events that were mended or odd", "kind", "oddities"),
+    ):
+        found.counters(name, about, label, enricher.get(values))
+    found.counter("events_rejected", "Lines that are no events", enricher.get("rejected"))
+    found.gauge("events_waiting", "Events that wait for their record", enricher.get("waiting"))
+    found.gauge("events_lag_seconds", "Age of the event written last", events.get("lag_seconds"))
+    found.counter("events_commits", "Places in the source kept", events.get("commits"))
+    found.counter("events_failures", "Faults of the relay's own", events.get("failures"))
+    found.numbers("events_source", "Source of events", events.get("source"))
+    found.numbers("events_spool", "What not every sink has", events.get("spool"))
+    for sink, told in part(events, "sinks").items():
+        found.of(sink=str(sink)).numbers("sink", "Sink", told)
 
 
 class _Handler(WSGIRequestHandler):
@@ -295,11 +204,19 @@ class _Server(WSGIServer):
 
 
 class MetricsServer:
-    """Answers GET /metrics with what `status` gives; raises OSError if it cannot listen."""
+    """Answers GET /metrics with what `status` gives; raises OSError if it cannot listen.
 
-    def __init__(self, listen: str, status: Callable[[], Status]) -> None:
+    `families` makes metrics of it; unless given, those of `peeltap run`.
+    """
+
+    def __init__(
+        self,
+        listen: str,
+        status: Callable[[], Status],
+        families: Callable[[Status], Iterable[Metric]] | None = None,
+    ) -> None:
         registry = CollectorRegistry(auto_describe=False)
-        registry.register(StatusCollector(status))
+        registry.register(StatusCollector(status, families))
         host, port = Address.parse(listen)
         kind = _Server6 if ":" in host else _Server
         self._server = make_server(host, port, make_wsgi_app(registry), kind, _Handler)

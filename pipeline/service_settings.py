@@ -15,6 +15,7 @@ from typing import Annotated, Final, Literal, NamedTuple
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 MAX_WORKERS: Final = 64
+WORKERS_SOCKET: Final = "workers.sock"
 
 _INTERFACE: Final = re.compile(r"[^\s/:]{1,15}")
 _USER: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,31}(?::[A-Za-z0-9_][A-Za-z0-9_.-]{0,31})?")
@@ -130,6 +131,11 @@ class Control(_Model):
     group: str | None = Field(
         default=None, min_length=1, description="a group whose members may use it, besides its user"
     )
+    workers: FilePath | None = Field(
+        default=None,
+        description="where the socket of peeltap enrich --workers lies; unless given, workers.sock"
+        " in the state directory",
+    )
 
 
 class Metrics(_Model):
@@ -137,6 +143,10 @@ class Metrics(_Model):
 
     listen: Annotated[str, AfterValidator(_listen)] = Field(
         description="a loopback address and a port: 127.0.0.1:9469"
+    )
+    workers: Annotated[str, AfterValidator(_listen)] | None = Field(
+        default=None,
+        description="the same for peeltap enrich --workers, where the file is a sensor's as well",
     )
 
 
@@ -171,3 +181,15 @@ class ServiceSections(BaseModel):
     run_as: Annotated[str, AfterValidator(_user)] | None = Field(
         default=None, description="the user that a service started as root becomes"
     )
+
+    @property
+    def workers_socket(self) -> Path:
+        """Where `peeltap enrich --workers` is asked: one state directory is one of it."""
+        return self.control.workers or self.state.directory / WORKERS_SOCKET
+
+    @property
+    def workers_metrics(self) -> str | None:
+        """Where `peeltap enrich --workers` listens; `listen` is a sensor's, where there is one."""
+        if self.metrics is None:
+            return None
+        return self.metrics.workers or (self.metrics.listen if self.capture is None else None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pipeline.control import Client, ControlError, RefusedError
 from pipeline.errors import RunError
+from pipeline.service_settings import WORKERS_SOCKET
 from pipeline.summary import VERDICTS, printable
 
 if TYPE_CHECKING:
@@ -17,18 +19,27 @@ if TYPE_CHECKING:
 Status = Mapping[str, Any]
 
 DEFAULT_SOCKET: Final = Path("/run/peeltap/control.sock")
+DEFAULT_WORKERS: Final = Path("/var/lib/peeltap") / WORKERS_SOCKET
 WATCH_SECONDS: Final = 1.0
 
 
-def socket_of(socket: str | None, config: str | None) -> Path:
-    """The socket to ask: the one named, the configuration's, or the usual one."""
+def socket_of(socket: str | None, config: str | None, *, workers: bool = False) -> Path:
+    """The socket to ask: the one named, the configuration's, or the usual one.
+
+    `workers`: that of `peeltap enrich --workers`, as it is for a configuration of workers alone.
+    """
     if socket is not None:
         return Path(socket)
     if config is not None:
-        from pipeline.config import load_live
+        from pipeline.config import is_of_workers, load_live, load_worker
 
-        _, whole = load_live(config)
-        return whole.control.socket
+        if workers or is_of_workers(config):
+            return load_worker(config)[1].workers_socket
+        return load_live(config)[1].control.socket
+    # Where nothing is captured, those who ask without a word mean the workers.
+    alone = os.path.exists(DEFAULT_WORKERS) and not os.path.exists(DEFAULT_SOCKET)  # noqa: PTH110
+    if workers or alone:
+        return DEFAULT_WORKERS
     return DEFAULT_SOCKET
 
 
@@ -60,18 +71,16 @@ def watch(socket: Path, console: Console, seconds: float = WATCH_SECONDS) -> Non
 
 
 def page(status: Status) -> RenderableType:
-    """The page: packets, connections, Suricata, events, and what should be looked at."""
+    """The page: packets, connections, Suricata, events, and what should be looked at.
+
+    Of workers: each of them, what Redis has, and events.
+    """
     from rich.console import Group
     from rich.padding import Padding
     from rich.text import Text
 
     body: list[RenderableType] = [_title(status)]
-    for title, rows in (
-        ("Packets", packet_rows(status)),
-        ("Connections", connection_rows(status)),
-        ("Suricata", suricata_rows(status.get("suricata") or {})),
-        ("Events", event_rows(status)),
-    ):
+    for title, rows in _sections(status):
         if rows:
             body += [Text(title, style="bold"), Padding(_table(rows), (0, 0, 0, 2), expand=False)]
     complaints = warnings(status)
@@ -83,6 +92,25 @@ def page(status: Status) -> RenderableType:
 
 Row = tuple[str, str, str]
 """A number, what it counts, and what else there is to say."""
+
+
+def _sections(status: Status) -> Sequence[tuple[str, list[Row]]]:
+    if _is_of_workers(status):
+        return (
+            ("Workers", worker_rows(status)),
+            ("Redis", group_rows(status)),
+            ("Events", event_rows(status)),
+        )
+    return (
+        ("Packets", packet_rows(status)),
+        ("Connections", connection_rows(status)),
+        ("Suricata", suricata_rows(status.get("suricata") or {})),
+        ("Events", event_rows(status)),
+    )
+
+
+def _is_of_workers(status: Status) -> bool:
+    return (status.get("service") or {}).get("mode") == "workers"
 
 
 def packet_rows(status: Status) -> list[Row]:
@@ -158,6 +186,45 @@ def event_rows(status: Status) -> list[Row]:
     return rows
 
 
+def worker_rows(status: Status) -> list[Row]:
+    """Each worker of this machine: whether it is up, its lag, and how often it was begun again."""
+    rows = []
+    for one in status.get("workers") or []:
+        events = one.get("events") or {}
+        lag = events.get("lag_seconds")
+        parts = (events.get("source") or {}).get("partitions")
+        words = _list(
+            _named(one, "pid"),
+            "" if parts is None else f"{len(parts)} partitions",
+            "" if lag is None else f"{lag:.1f} s behind",
+            f"restarts: {one['restarts']}" if one.get("restarts") else "",
+        )
+        rows.append((str(one.get("worker", "?")), str(one.get("state", "unknown")), words))
+    return rows
+
+
+def group_rows(status: Status) -> list[Row]:
+    """What Redis has: events that wait, are pending, were claimed; workers of all machines."""
+    group, source = status.get("group") or {}, (status.get("events") or {}).get("source") or {}
+    rows = []
+    for key, about in (
+        ("waiting", f"events, in {group.get('inbox')} and its partitions"),
+        ("pending", "of these: read, not acknowledged"),
+        ("workers", "on all machines"),
+    ):
+        if group.get(key) is not None:
+            rows.append((_n(group[key]), key, about))
+    if group.get("partitions"):
+        rows.append((_n(group["partitions"]), "partitions", f"{group.get('held', 0)} of them here"))
+    for key, about in (
+        ("claimed", "events that dead workers had read"),
+        ("lost", "partitions, to others, since a worker here was silent"),
+    ):
+        if source.get(key):
+            rows.append((_n(source[key]), key, about))
+    return rows
+
+
 _OF_A_SINK: Final = (
     ("backlog", "bytes, for"),
     ("dropped", "since they were too many for"),
@@ -167,7 +234,7 @@ _OF_A_SINK: Final = (
 
 def warnings(status: Status) -> list[str]:
     """What a person should look at."""
-    found = []
+    found = list(status.get("complaints") or [])
     for part in ("capture", "output"):
         state = (status.get(part) or {}).get("state", "up")
         name = (status.get(part) or {}).get("interface" if part == "capture" else "name", part)
@@ -195,9 +262,12 @@ def _title(status: Status) -> RenderableType:
     words = [
         f"Peeltap {service.get('version', '')}",
         f"{service.get('state', '')} for {_duration(service.get('uptime_seconds', 0))}",
-        f"{capture.get('interface', '?')} -> {output.get('name', '?')}",
-        str(service.get("mode", "")),
     ]
+    if _is_of_workers(status):
+        words.append(f"{len(status.get('workers') or [])} workers")
+    else:
+        words.append(f"{capture.get('interface', '?')} -> {output.get('name', '?')}")
+        words.append(str(service.get("mode", "")))
     return Text(printable(" · ".join(words)), style="bold cyan")
 
 

@@ -21,11 +21,12 @@ from typing import Any, Final
 
 from pipeline.config import Config, load_worker
 from pipeline.config_check import Whole
-from pipeline.errors import RunError, UsageError
+from pipeline.errors import PeeltapError, RunError, UsageError
 from pipeline.flow_settings import open_store
 from pipeline.logs import Logger, Logs
 from pipeline.outbound import open_outbound, open_state
 from pipeline.parts import FAILURES, open_enrichment
+from pipeline.worker_link import Report, Sender
 from reassembly.redis_store import RedisStore
 from suricata.enrich import Enricher
 from suricata.event_settings import SinkSettings
@@ -39,7 +40,6 @@ READ_BYTES: Final = 1 << 19
 DRAIN_SECONDS: Final = 3.0
 _TICK_SECONDS: Final = 1.0
 _SAY_SECONDS: Final = 60.0
-_MUTE_SECONDS: Final = 30.0
 
 
 class Prefetching(RedisSource):
@@ -56,16 +56,24 @@ class Prefetching(RedisSource):
 
 
 def run(path: str, number: int) -> int:
-    """Be worker `number` until told to stop, or standard input ends; give the exit code."""
+    """Be worker `number` until told to stop, or standard input ends; give the exit code.
+
+    Raises ConfigError, UsageError, RunError.
+    """
     config, whole = load_worker(path)
+    parent = Sender()
     logs = Logs(whole.log.level, whole.log.format)
     try:
         with _locked(whole.state.directory / f"worker-{number}") as directory:
             relay, store = open_worker(config, whole, number, directory, logs.log)
-            return _live(relay, store, number, logs)
-    except FAILURES as error:
+            return _live(relay, store, number, logs, parent)
+    except (*FAILURES, PeeltapError) as error:
+        parent.send({"error": str(error)})
+        if isinstance(error, PeeltapError):
+            raise
         raise RunError(str(error)) from error
     finally:
+        parent.close()
         logs.close()
 
 
@@ -147,13 +155,14 @@ def own_files(sinks: Sequence[SinkSettings], number: int) -> list[SinkSettings]:
     return own
 
 
-def _live(relay: Relay, store: RedisStore, number: int, logs: Logs) -> int:
+def _live(relay: Relay, store: RedisStore, number: int, logs: Logs, parent: Sender) -> int:
     log = logs.log.bind(worker=number)
     with _signals() as (woken, asked):
         relay.start()
         log.info("worker runs")
         say_at = time.monotonic() + _SAY_SECONDS
         while not asked & {signal.SIGTERM, signal.SIGINT}:
+            parent.send(_report(relay.status(), store.stats(), logs.lost))
             # Standard input is the parent's: it ends with it, however that ends.
             ready, _, _ = select.select([woken, 0], [], [], _TICK_SECONDS)
             if 0 in ready and not os.read(0, 4096):
@@ -179,6 +188,12 @@ def _live(relay: Relay, store: RedisStore, number: int, logs: Logs) -> int:
         store.close()
         log.info("worker stopped", **_words(relay.status(), store.stats()))
     return 0
+
+
+def _report(status: dict[str, Any], stats: dict[str, Any], log_lines_lost: int) -> Report:
+    """What the parent is told every second; see `worker_process`."""
+    state = "waiting" if stats["trouble"] else status["state"]
+    return {"state": state, "log_lines_lost": log_lines_lost, "events": status, "store": stats}
 
 
 def _words(status: dict[str, Any], stats: dict[str, Any]) -> dict[str, Any]:

@@ -51,6 +51,9 @@ def overlay(
     if settings.eve_redis is not None:
         eve["filetype"] = "redis"
         eve["redis"] = settings.eve_redis.model_dump()
+        if settings.eve_redis.mode == "stream":
+            # Suricata 8 would keep the last 100,000 and forget what workers have yet to take.
+            eve["redis"]["stream-maxlen"] = 0
     elif settings.eve_output == "file":
         eve["threaded"] = settings.eve_threaded
     else:

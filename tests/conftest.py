@@ -11,10 +11,13 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.support.programs import Program, free_port, redis_server
 
 # `ci`, the default, draws the same bounded set of examples every time, so that a change is judged
 # by its own effect. `PEELTAP_HYPOTHESIS=thorough` draws many new ones; it is the one to run before
@@ -86,3 +89,16 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     if os.environ.get("CI") == "true":
         pytest.fail(reason, pytrace=False)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def port() -> int:
+    """A port that nobody has."""
+    return free_port()
+
+
+@pytest.fixture
+def server(tmp_path: Path, port: int) -> Iterator[Program]:
+    """A real Redis on `port`; its files are in `tmp_path`."""
+    with redis_server(tmp_path, port) as program:
+        yield program

@@ -18,6 +18,12 @@ its order. A worker that stood still for longer than its lease finds it gone wit
 gets nothing; what it had read comes twice then, with the same ids.
 
 Events wait in Redis: a worker's disk is no place for what another must find when this one is gone.
+
+What Suricata sends (its src/util-log-redis.c, SCConfLogOpenRedis): `LPUSH key TEXT` or `RPUSH key
+TEXT`; from version 8 on also `XADD key * eve TEXT`, or, as it is unless `stream-maxlen: 0` is set,
+`XADD key MAXLEN ~ 100000 * eve TEXT` (`=` with `stream-trim-exact`), which forgets the oldest
+entries whether anybody has read them or not. Of an entry the last value is taken, whatever its
+field is called.
 """
 
 from __future__ import annotations
@@ -112,6 +118,7 @@ class RedisSource:
         self._hold_at = 0.0
         self._present = 0
         self._waiting: int | None = None
+        self._pending: int | None = None
         self._counts = {"divided": 0, "events": 0, "claimed": 0, "taken_over": 0, "lost": 0}
 
     @property
@@ -164,9 +171,10 @@ class RedisSource:
             self._prepare()
         keys = [self._workers, self._settings.inbox, *self._streams, *self._leases]
         parts = self._settings.partitions
-        answer = self._link.run(HOLD, keys, (self._worker, self._lease_ms, parts))
+        told = (self._worker, self._lease_ms, parts, self._settings.group)
+        answer = self._link.run(HOLD, keys, told)
         self._hold_at = now + self._settings.lease_seconds / 5
-        self._present, self._waiting, mine = answer
+        self._present, self._waiting, self._pending, mine = answer
         for number in set(self._held) - set(mine):
             self._lost(number)
         for number in mine:
@@ -292,13 +300,20 @@ class RedisSource:
     # Any thread.
 
     def status(self) -> dict[str, Any]:
-        """See Source; `waiting` is in events, of all partitions and Suricata's key."""
+        """See Source.
+
+        In events, of all workers: `waiting`, which partitions and Suricata's key hold, and of these
+        `pending`, which somebody has read. Of this one: `open`, read and not yet delivered;
+        `divided`, `events`, and of these `claimed` from workers before it.
+        """
         return {
             "kind": "redis",
             "inbox": self._settings.inbox,
             "worker": self._worker.decode(),
             "backlog": None,
             "waiting": self._waiting,
+            "pending": self._pending,
+            "open": sum(part.open for part in self._held.values()),
             "workers": self._present,
             "partitions": sorted(self._held),
             **self._counts,

@@ -109,9 +109,11 @@ return answer
 """
 
 HOLD: Final = """#!lua flags=allow-oom
--- KEYS: workers, inbox, partitions, their leases. ARGV: worker, lease in ms, number of partitions.
+-- KEYS: workers, inbox, partitions, their leases.
+-- ARGV: worker, lease in ms, number of partitions, group.
 -- Renews what is held, and takes what is free, up to a fair share.
--- Answers how many workers there are, how many entries wait, and the partitions that are held.
+-- Answers how many workers there are, how many entries wait, how many of these were read and not
+-- acknowledged, and the partitions that are held.
 local workers, me, lease, parts = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -140,9 +142,13 @@ local function length(key)
   return kind == 'stream' and redis.call('XLEN', key) or kind == 'list' and redis.call('LLEN', key)
     or 0
 end
-local waiting = KEYS[2] == KEYS[3] and 0 or length(KEYS[2])
-for number = 0, parts - 1 do waiting = waiting + length(KEYS[3 + number]) end
-return {present, waiting, mine}
+local waiting, pending = KEYS[2] == KEYS[3] and 0 or length(KEYS[2]), 0
+for number = 0, parts - 1 do
+  waiting = waiting + length(KEYS[3 + number])
+  -- No group, no summary: the next one who reads makes it.
+  pending = pending + (redis.pcall('XPENDING', KEYS[3 + number], ARGV[4])[1] or 0)
+end
+return {present, waiting, pending, mine}
 """
 
 LEAVE: Final = """#!lua flags=allow-oom

@@ -1,5 +1,6 @@
-"""A report of a running service, as the control socket gives it."""
+"""Reports of running services, as their control sockets give them."""
 
+import copy
 from typing import Any
 
 REPORT: dict[str, Any] = {
@@ -90,3 +91,66 @@ REPORT: dict[str, Any] = {
     "checkpoint": {"saved": 9, "age_seconds": 2.0, "trouble": None},
     "page": {"viewers": 1, "alerts": 2, "passed": 0, "missed": 0, "trouble": None},
 }
+
+
+def worker(number: int, **more: Any) -> dict[str, Any]:
+    """What the parent of workers knows of one that is well."""
+    events = copy.deepcopy(REPORT["events"])
+    events["backlog_bytes"] = None
+    events["source"] = {
+        "kind": "redis",
+        "inbox": "suricata",
+        "worker": f"host-{number}",
+        "backlog": None,
+        "waiting": 70,
+        "pending": 40,
+        "open": 20,
+        "workers": 3,
+        "partitions": [2 * number - 2, 2 * number - 1],
+        "divided": 500,
+        "events": 600,
+        "claimed": 12,
+        "taken_over": 2,
+        "lost": 0,
+    }
+    store = {"lookups": 9, "asked": 8, "waits": 0, "cached": 7, "sensors": 2, "trouble": None}
+    return {
+        "worker": number,
+        "up": True,
+        "state": "running",
+        "pid": 4800 + number,
+        "uptime_seconds": 93.0,
+        "restarts": 0,
+        "last_end": None,
+        "report_age_seconds": 0.4,
+        "silent_seconds": 0.1 * number,
+        "log_lines_lost": 0,
+        "events": events,
+        "store": store,
+        **more,
+    }
+
+
+def ended(number: int) -> dict[str, Any]:
+    """Of one that has been killed."""
+    return {
+        "worker": number,
+        "up": False,
+        "state": "ended",
+        "pid": None,
+        "restarts": 3,
+        "last_end": "it was killed by SIGKILL",
+        "again_seconds": 4.0,
+        "events": {},
+        "store": {},
+    }
+
+
+class Asked:
+    """A worker that answers `told`."""
+
+    def __init__(self, told: dict[str, Any]) -> None:
+        self.told = told
+
+    def status(self, now: float) -> dict[str, Any]:
+        return self.told

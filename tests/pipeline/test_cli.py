@@ -121,7 +121,8 @@ MISTAKES = {
         ["status", "--socket", "absent.sock"],
         1,
         "peeltap: no service answers on absent.sock: start it with peeltap run --config FILE "
-        "(systemctl start peeltap), or name its socket with --socket\n",
+        "(systemctl start peeltap), or name its socket with --socket; workers are asked with "
+        "--workers --config FILE\n",
     ),
     "a page for people and machines": (["status", "--watch", "--json"], 2, "not allowed with"),
     "no such mode": (

@@ -12,10 +12,12 @@ import orjson
 import pytest
 from rich.console import Console
 
+from pipeline import status
 from pipeline.control import ControlServer
-from pipeline.errors import RunError
-from pipeline.status import ask, page, warnings, watch
-from tests.pipeline.samples import REPORT
+from pipeline.errors import ConfigError, RunError
+from pipeline.status import ask, page, socket_of, warnings, watch
+from pipeline.workers_report import WorkersReporter
+from tests.pipeline.samples import REPORT, Asked, ended, worker
 
 
 def shown(report: dict[str, Any]) -> str:
@@ -72,6 +74,76 @@ def test_what_is_wrong_stands_at_the_end() -> None:
 def test_a_part_may_be_absent(key: str) -> None:
     assert "Peeltap" in shown({name: part for name, part in REPORT.items() if name != key})
     assert "Peeltap" in shown({**REPORT, key: {} if isinstance(REPORT[key], dict) else 0})
+
+
+def report_of_workers() -> dict[str, Any]:
+    told = [Asked(one) for one in (worker(1), worker(2, restarts=1, last_end="odd"), ended(3))]
+    return WorkersReporter(config="w.yaml", partitions=16, workers=told).report()
+
+
+def test_the_page_of_workers() -> None:
+    text = shown(report_of_workers())
+    for words in (
+        "· 3 workers",
+        "1  running  pid 4801, 2 partitions, 0.4 s behind",
+        "2  running  pid 4802, 2 partitions, 0.4 s behind, restarts: 1",
+        "3  ended    restarts: 3",
+        "70  waiting     events, in suricata and its partitions",
+        "40  pending     of these: read, not acknowledged",
+        "3  workers     on all machines",
+        "16  partitions  4 of them here",
+        "24  claimed     events that dead workers had read",
+        "10  flow",
+        "4,096  backlog    bytes, for /var/log/peeltap/events.json",
+        "worker 2 was begun again (restarts: 1); the last time odd",
+        "worker 3 has ended (it was killed by SIGKILL); it is begun again in 4 s",
+    ):
+        assert words in text, (words, text)
+    for words in ("Packets", "Connections", "Suricata"):
+        assert words not in text
+
+
+@pytest.mark.parametrize("key", list(report_of_workers()))
+def test_a_part_of_workers_may_be_absent(key: str) -> None:
+    report = report_of_workers()
+    assert "Peeltap" in shown({name: part for name, part in report.items() if name != key})
+    assert "Peeltap" in shown({**report, key: {} if isinstance(report[key], dict) else []})
+
+
+REDIS = "flows: {redis: {url: 'redis://h'}}\nevents: {redis: {url: 'redis://h'}}\n"
+SENSOR = """
+gateways: [{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]
+capture: {interface: br1}
+suricata: {eve_redis: {server: h}}
+control: {socket: here.sock}
+"""
+
+
+def test_which_socket_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "peeltap.yaml"
+    file.write_text(f"{SENSOR}{REDIS}state: {{directory: state}}\n")
+    assert socket_of(None, str(file)) == tmp_path / "here.sock"
+    workers = tmp_path / "state" / "workers.sock"
+    assert socket_of(None, str(file), workers=True) == workers
+    # Of workers alone there is nothing else to ask.
+    file.write_text(f"{REDIS}state: {{directory: state}}\n")
+    assert socket_of(None, str(file)) == workers
+    file.write_text(f"{REDIS}control: {{workers: other.sock}}\n")
+    assert socket_of(None, str(file)) == tmp_path / "other.sock"
+    file.write_text("capture: {}\n")
+    with pytest.raises(ConfigError, match="interface"):
+        socket_of(None, str(file))
+    assert socket_of("named", None, workers=True) == Path("named")
+    # Without a word: the service, or the workers where they alone are there.
+    ours, theirs = tmp_path / "control.sock", tmp_path / "workers.sock"
+    monkeypatch.setattr(status, "DEFAULT_SOCKET", ours)
+    monkeypatch.setattr(status, "DEFAULT_WORKERS", theirs)
+    assert socket_of(None, None) == ours
+    theirs.touch()
+    assert socket_of(None, None) == theirs
+    ours.touch()
+    assert socket_of(None, None) == ours
+    assert socket_of(None, None, workers=True) == theirs
 
 
 @pytest.fixture

@@ -29,23 +29,12 @@ from suricata.event_settings import SinkSettings
 from suricata.redis_link import RedisLink
 from suricata.settings import SuricataSettings
 from suricata.sinks.settings import RedisServer
-from tests.support.programs import Program, free_port, redis_server, until
+from tests.support.programs import Program, until
 from tests.support.redis_load import by_flow, event, flow, push, sequences, up
 
 ROOT = Path(__file__).parents[2]
 CAPTURES = ROOT / "fixtures" / "captures"
 needs_redis = pytest.mark.tool("redis-server")
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def server(tmp_path: Path, port: int) -> Iterator[Program]:
-    with redis_server(tmp_path, port) as program:
-        yield program
 
 
 def link(port: int) -> RedisLink:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,13 +17,6 @@ from tests.support.programs import free_port, redis_server, until
 from tests.support.redis_load import START, flow
 
 SITE = Site("lab", seconds=100, open_seconds=1000)
-
-
-@pytest.fixture
-def port(tmp_path: Path) -> Iterator[int]:
-    number = free_port()
-    with redis_server(tmp_path, number):
-        yield number
 
 
 def link(port: int, *, cluster: bool = False) -> RedisLink:
@@ -57,6 +49,7 @@ def test_both_directions_are_one_key_and_sites_are_apart() -> None:
 
 
 @pytest.mark.tool("redis-server")
+@pytest.mark.usefixtures("server")
 def test_a_closed_record_stays_shorter_and_is_not_opened_again(port: int) -> None:
     server, known = redis.Redis("127.0.0.1", port), flow(40_000)
     key = SITE.key("TCP", known.observed)
@@ -72,6 +65,7 @@ def test_a_closed_record_stays_shorter_and_is_not_opened_again(port: int) -> Non
 
 
 @pytest.mark.tool("redis-server")
+@pytest.mark.usefixtures("server")
 def test_of_a_port_used_without_end_the_latest_are_kept(port: int) -> None:
     epochs = [flow(40_000, epoch=number) for number in range(100)]
     put(link(port), SITE, [*epochs[50:], *epochs[:50]], "a")
@@ -83,6 +77,7 @@ def test_of_a_port_used_without_end_the_latest_are_kept(port: int) -> None:
 
 
 @pytest.mark.tool("redis-server")
+@pytest.mark.usefixtures("server")
 def test_a_restored_connection_is_found_by_both_its_tuples(port: int) -> None:
     record = flow(40_000, restored=True)
     put(link(port), SITE, [record], "a")

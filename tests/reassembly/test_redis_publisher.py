@@ -17,22 +17,11 @@ from reassembly.redis_publisher import FlowPublisher
 from reassembly.store import SqliteStore
 from suricata.redis_link import RedisLink
 from suricata.sinks.settings import RedisServer
-from tests.support.programs import Program, free_port, redis_server, until
+from tests.support.programs import Program, until
 from tests.support.redis_load import SECOND, flow, line, up
 
 pytestmark = pytest.mark.tool("redis-server")
 SITE = Site()
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def server(tmp_path: Path, port: int) -> Iterator[Program]:
-    with redis_server(tmp_path, port) as program:
-        yield program
 
 
 def now_flow(number: int, **more: Any) -> FlowRecord:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
@@ -17,22 +15,11 @@ from reassembly.redis_store import RedisStore
 from reassembly.store import FlowStore, Match, MemoryStore, StoreError
 from suricata.redis_link import RedisLink
 from suricata.sinks.settings import RedisServer
-from tests.support.programs import Program, free_port, redis_server, until
+from tests.support.programs import Program, until
 from tests.support.redis_load import SECOND, event, flow
 
 pytestmark = pytest.mark.tool("redis-server")
 SITE = Site()
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def server(tmp_path: Path, port: int) -> Iterator[Program]:
-    with redis_server(tmp_path, port) as program:
-        yield program
 
 
 def link(port: int, seconds: float = 5) -> RedisLink:

@@ -62,12 +62,12 @@ def event(record: FlowRecord, sequence: int, *, after: int = SECOND // 2, **more
 
 
 def push(port: int, lines: Iterable[bytes], inbox: str = "suricata", mode: str = "list") -> None:
-    """Write as Suricata does: LPUSH, RPUSH, or, from version 8 on, XADD with the field `eve`."""
+    """Write as Suricata does: LPUSH, RPUSH, or, from version 8 on, XADD; see `sources.redis`."""
     pipe = redis.Redis("127.0.0.1", port).pipeline(transaction=False)
     for one in lines:
         match mode:
             case "stream":
-                pipe.xadd(inbox, {"eve": one})
+                pipe.execute_command("XADD", inbox, "MAXLEN", "~", 100_000, "*", "eve", one)
             case "rpush":
                 pipe.rpush(inbox, one)
             case _:

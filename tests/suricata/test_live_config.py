@@ -99,3 +99,5 @@ def test_events_may_go_to_redis(tmp_path: Path) -> None:
     eve = found["outputs"][0]["eve-log"]
     assert eve["filetype"] == "redis"
     assert eve["redis"] == {"server": "h", "port": 6379, "key": "suricata", "mode": "rpush"}
+    found = nodes(tmp_path, eve_redis={"mode": "stream"})
+    assert found["outputs"][0]["eve-log"]["redis"]["stream-maxlen"] == 0, "none is forgotten"

@@ -3,28 +3,15 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 import redis
 
 from suricata.redis_link import RedisLink
 from suricata.sinks.settings import RedisServer
-from tests.support.programs import Program, free_port, redis_server, until
+from tests.support.programs import Program, until
 
 pytestmark = pytest.mark.tool("redis-server")
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def server(tmp_path: Path, port: int) -> Iterator[Program]:
-    with redis_server(tmp_path, port) as program:
-        yield program
 
 
 def link(port: int, seconds: float = 60) -> RedisLink:

@@ -25,11 +25,34 @@ def ecs_fields() -> dict[str, tuple[str, bool]]:
     return {row[0]: (row[1], len(row) > 2) for row in rows}
 
 
+@lru_cache(maxsize=1)
+def ecs_words() -> dict[str, Any]:
+    """The allowed words of the categorization fields; of each category the types to expect."""
+    words: dict[str, Any] = json.loads((SCHEMAS / "ecs-categories.json").read_text())
+    return words
+
+
 def ecs_troubles(event: dict[str, Any]) -> list[str]:
     """What is wrong with an event by the Elastic Common Schema."""
     fields = ecs_fields()
     shared = {name: value for name, value in event.items() if name not in OWN}
-    return [trouble for path, value in _leaves(shared) for trouble in _trouble(path, value, fields)]
+    found = [
+        trouble for path, value in _leaves(shared) for trouble in _trouble(path, value, fields)
+    ]
+    return found or list(_categorized(shared.get("event", {})))
+
+
+def _categorized(event: dict[str, Any]) -> Iterator[str]:
+    words = ecs_words()
+    for path, allowed in words.items():
+        told = event.get(path.removeprefix("event."), [])
+        for word in [told] if type(told) is str else told:
+            if word not in allowed:
+                yield f"{path}: {word!r} is no word of it"
+    categories = [words["event.category"].get(one, ()) for one in event.get("category", [])]
+    for kind in event.get("type", []):
+        if categories and not any(kind in types for types in categories):
+            yield f"event.type: {kind!r} is expected with none of its categories"
 
 
 def _leaves(value: dict[str, Any], path: str = "") -> Iterator[tuple[str, Any]]:
@@ -91,9 +114,15 @@ def _validator(version: str, name: str, profiles: tuple[str, ...]) -> Draft20201
 
 @lru_cache(maxsize=4)
 def _ocsf(version: str) -> OcsfJsonSchemaEmbedded:
-    schema = get_ocsf_schema(version)
+    return OcsfJsonSchemaEmbedded(_ocsf_schema(version))
+
+
+@lru_cache(maxsize=4)
+def _ocsf_schema(version: str) -> dict[str, Any]:
+    schema: dict[str, Any] = get_ocsf_schema(version)
+    assert schema["version"] == version
     schema["classes"].setdefault("base_event", schema.get("base_event"))
-    return OcsfJsonSchemaEmbedded(schema)
+    return schema
 
 
 def ocsf_troubles(event: dict[str, Any], version: str = "1.3.0") -> list[str]:
@@ -102,6 +131,13 @@ def ocsf_troubles(event: dict[str, Any], version: str = "1.3.0") -> list[str]:
     profiles = tuple(event["metadata"].get("profiles", ()))
     errors = _validator(version, name, profiles).iter_errors(event)
     return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}" for error in errors]
+
+
+def ocsf_word(event: dict[str, Any], attribute: str, version: str = "1.3.0") -> str:
+    """What the schema calls the value of an event's `attribute`."""
+    of_class = _ocsf_schema(version)["classes"][CLASSES[event["class_uid"]]]
+    word: str = of_class["attributes"][attribute]["enum"][str(event[attribute])]["caption"]
+    return word
 
 
 @lru_cache(maxsize=1)

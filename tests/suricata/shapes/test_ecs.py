@@ -31,6 +31,14 @@ def test_the_check_sees_what_is_wrong() -> None:
     assert ecs_troubles({"source": {"prt": 1}}) == ["source.prt: no such field"]
     assert ecs_troubles({"event": {"severity": "1"}}) == ["event.severity: '1' is no long"]
     assert ecs_troubles({"event": {"category": "x"}}) == ["event.category: no array"]
+    event = {"kind": "alarm", "category": ["web"], "type": ["denied", "new"], "outcome": "good"}
+    assert ecs_troubles({"event": event}) == [
+        "event.kind: 'alarm' is no word of it",
+        "event.type: 'new' is no word of it",
+        "event.outcome: 'good' is no word of it",
+        "event.type: 'denied' is expected with none of its categories",
+        "event.type: 'new' is expected with none of its categories",
+    ]
     assert len(ecs_fields()) > 350
 
 

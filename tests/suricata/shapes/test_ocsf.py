@@ -10,7 +10,7 @@ from hypothesis import given
 from suricata.shapes.ocsf import ocsf
 
 from .material import broken, corrected, different, enriched, of, some
-from .published import ocsf_troubles
+from .published import ocsf_troubles, ocsf_word
 
 
 def test_every_sample_keeps_to_the_published_schema() -> None:
@@ -48,6 +48,26 @@ def test_the_check_sees_what_is_wrong() -> None:
     assert ocsf_troubles(shaped | {"src_endpoint": {"ip": "203.0.113.7"}})
     assert ocsf_troubles({name: value for name, value in shaped.items() if name != "finding_info"})
     assert ocsf_troubles(ocsf(of("http")) | {"dst_endpoint": {"port": 5}})
+
+
+# An event's type | class | its category | what it is an activity of, in the words of 1.3.0
+MEANT = [
+    ("alert", "Detection Finding", "Findings", "Create"),
+    ("flow", "Network Activity", "Network Activity", "Close"),
+    ("drop", "Network Activity", "Network Activity", "Refuse"),
+    ("http", "Network Activity", "Network Activity", "Traffic"),
+    ("stats", "Base Event", "Uncategorized", "Other"),
+]
+
+
+@pytest.mark.parametrize(("kind", "class_", "category", "activity"), MEANT)
+def test_classes_and_activities_are_those_that_are_meant(
+    kind: str, class_: str, category: str, activity: str
+) -> None:
+    event = {"event_type": "stats"} if kind == "stats" else of("flow" if kind == "drop" else kind)
+    shaped = ocsf(event | {"event_type": kind})
+    told = [ocsf_word(shaped, name) for name in ("class_uid", "category_uid", "activity_id")]
+    assert told == [class_, category, activity]
 
 
 def test_a_finding_has_its_connection_and_the_proxies_as_evidence() -> None:

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +22,6 @@ from tests.support.sink_load import drive, many
 
 pytestmark = pytest.mark.tool("redis-server", "redis-cli")
 PASSWORD = "correct-horse-battery"
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def server(tmp_path: Path, port: int) -> Iterator[Program]:
-    with redis_server(tmp_path, port) as program:
-        yield program
 
 
 def client(port: int, **more: Any) -> RedisClient:

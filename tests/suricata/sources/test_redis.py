@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,17 +21,6 @@ from tests.support.redis_load import event, push, sequences, up
 
 pytestmark = pytest.mark.tool("redis-server")
 PARTS = 4
-
-
-@pytest.fixture
-def port() -> int:
-    return free_port()
-
-
-@pytest.fixture
-def server(tmp_path: Path, port: int) -> Iterator[Program]:
-    with redis_server(tmp_path, port) as program:
-        yield program
 
 
 def source(port: int, *, notices: list[str] | None = None, **more: Any) -> RedisSource:
@@ -107,6 +95,7 @@ def test_all_comes_once_in_its_flows_order_and_is_gone_when_it_is_committed(
     assert one.read(1 << 14, 0) is None
     status = one.status()
     assert (status["waiting"], status["events"], status["workers"]) == (0, len(lines), 1)
+    assert (status["pending"], status["open"]) == (0, 0)
     assert status["partitions"] == list(range(parts))
     server = redis.Redis("127.0.0.1", port)
     assert sum(server.xlen(name) for name in one._streams) == 0
@@ -136,6 +125,11 @@ def test_what_a_dead_worker_had_read_comes_again_first_with_the_same_ids(port: i
     push(port, lines)
     dead = source(port)
     read = take(dead, 1200, commit=False)
+    dead._hold_at = 0
+    dead.look()
+    status = dead.status()
+    assert (status["pending"], status["open"]) == (len(read), len(read))
+    assert status["waiting"] == len(lines)
     dead._link.close()  # and nothing more is heard of it
     run_out(port, dead)
     heir = source(port)
@@ -143,6 +137,7 @@ def test_what_a_dead_worker_had_read_comes_again_first_with_the_same_ids(port: i
     assert in_order([line for _, line in found], lines)
     assert set(read) <= set(found)
     assert heir.status()["claimed"] == len(read)
+    assert heir.status()["open"] == 0
     heir._hold_at = 0
     heir.read(1 << 14, 0)
     server = redis.Redis("127.0.0.1", port)

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import orjson
 import pytest
 import redis
 
 from suricata.sources import redis_scripts
-from tests.support.programs import free_port, redis_server
+from tests.support.programs import Program
 
 SCRIPTS = {name: text for name, text in vars(redis_scripts).items() if name.isupper()}
 PARTS = 16
@@ -26,10 +24,8 @@ def test_each_works_when_memory_is_full_and_says_what_it_takes(text: str) -> Non
 
 
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[redis.Redis]:
-    port = free_port()
-    with redis_server(tmp_path, port):
-        yield redis.Redis("127.0.0.1", port)
+def server(server: Program, port: int) -> redis.Redis:
+    return redis.Redis("127.0.0.1", port)
 
 
 def divide(server: redis.Redis, lines: list[bytes]) -> list[list[bytes]]:
