@@ -228,6 +228,7 @@ def open_parts(
                 community_id_seed=config.suricata.community_id_seed,
                 wait_events=whole.events.wait_events,
                 wait_seconds=whole.events.wait_seconds,
+                summarize=False,
             ),
             open_outbound(
                 whole.sinks, whole.state.directory, state, rereads=source.rereads, say=say

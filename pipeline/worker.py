@@ -125,6 +125,7 @@ def open_worker(
                 community_id_seed=config.suricata.community_id_seed,
                 wait_events=whole.events.wait_events,
                 wait_seconds=whole.events.wait_seconds,
+                summarize=False,
             ),
             open_outbound(
                 own_files(whole.sinks, number),

@@ -25,6 +25,8 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
+from peeltap_core import FlowIndex
+
 from .aside import move_aside
 from .records import FlowRecord, Garbage, RecordError, keys_of, parse_record
 from .store import (
@@ -293,6 +295,11 @@ class LiveStore:
             self._say(logging.INFO, f"flow records are saved to {self._path} again")
 
     # The events' side.
+
+    @property
+    def index(self) -> FlowIndex:
+        """What memory holds: `lookup` asks it first, so it may be asked instead."""
+        return self._recent.index
 
     @property
     def version(self) -> int:

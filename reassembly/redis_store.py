@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any, Final
 
+from peeltap_core import FlowIndex
+
 from . import redis_flows
 from .records import Endpoints, FlowRecord, RecordError, keys_of
 from .redis_flows import Kept, Link, Site
@@ -77,6 +79,9 @@ class RedisStore:
 
     `say` takes a level of `logging` and a sentence. Raises StoreError after `abort` only.
     """
+
+    # What is sure of a record depends on its sensor's word.
+    index: FlowIndex | None = None
 
     def __init__(
         self,

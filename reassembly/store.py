@@ -22,6 +22,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Protocol, Self
 
+from peeltap_core import FlowIndex
+
 from .records import (
     Endpoints,
     FlowRecord,
@@ -77,6 +79,11 @@ class FlowStore(Protocol):
     @property
     def version(self) -> int:
         """Changes whenever a lookup may answer differently than before."""
+        ...
+
+    @property
+    def index(self) -> FlowIndex | None:
+        """Records that the core has, too: what it finds, `lookup` finds as well."""
         ...
 
     def add(self, record: FlowRecord) -> None:
@@ -219,11 +226,18 @@ class MemoryStore:
         self._index: dict[str, dict[_Ends, FlowRecord | list[FlowRecord]]] = {}
         self._version = 0
         self.evicted = 0
+        # All TCP records again, for whoever looks up many at once.
+        self._core = FlowIndex()
 
     @property
     def version(self) -> int:
         """Changes with every record."""
         return self._version
+
+    @property
+    def index(self) -> FlowIndex:
+        """See FlowStore."""
+        return self._core
 
     def add(self, record: FlowRecord) -> None:
         """Keep `record`, in the place of an earlier one with its id and epoch."""
@@ -243,6 +257,8 @@ class MemoryStore:
                 insort(known, record, key=_start)
             else:
                 index[ends] = sorted((known, record), key=_start)
+        if record.proto == "TCP":
+            _put(self._core, record)
         self._version += 1
         if len(self._records) > self._max:
             oldest = next(iter(self._records))
@@ -269,6 +285,7 @@ class MemoryStore:
                     index[ends] = known[0]
             else:
                 del index[ends]
+            self._core.remove(record, ends)
 
     def lookup(
         self,
@@ -316,6 +333,7 @@ class MemoryStore:
         """Forget everything."""
         self._records.clear()
         self._index.clear()
+        self._core.clear()
 
     def __enter__(self) -> Self:
         return self
@@ -327,6 +345,26 @@ class MemoryStore:
         tb: TracebackType | None,
     ) -> None:
         self.close()
+
+
+def _put(index: FlowIndex, record: FlowRecord) -> None:
+    keys = keys_of(record)
+    if len(keys) > 1:
+        # Which of its tuples an event carries, the core does not tell.
+        for ends, _ in keys:
+            index.put_odd(record, ends)
+        return
+    index.put(
+        record,
+        record.observed,
+        record.true,
+        record.id,
+        record.vlan,
+        record.start,
+        record.end,
+        record.codecs,
+        record.verdict,
+    )
 
 
 _LOOKUP: Final = """
@@ -386,6 +424,8 @@ class SqliteStore:
     store on the same file, sees what is added. Used by one thread at a time. Raises StoreError
     with one sentence for a file that is corrupt, locked, no flow store or newer than this program.
     """
+
+    index: FlowIndex | None = None
 
     def __init__(
         self,

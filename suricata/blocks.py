@@ -1,6 +1,7 @@
-"""The block path: what the fast path decided goes into the next events without Python in between.
+"""The block path: events are corrected by the newest flow records without Python in between.
 
-    whole lines ──> events of known connections ──────────────> corrected lines
+    whole lines ──> events whose record the core has, too ────> corrected lines
+                    or of a connection that was decided before
                          └─ the first other one: back, and it is told what was decided of that
 
 `peeltap_core.KnownEvents` reads the text of an event as far as is needed to find its connection and
@@ -14,7 +15,7 @@ from collections import Counter
 from typing import Any, Final
 
 from orjson import dumps, loads
-from peeltap_core import KnownEvents
+from peeltap_core import FlowIndex, KnownEvents
 
 from .flows import Match
 from .ids import Places
@@ -23,6 +24,9 @@ from .summary import AlertSummary
 # About 1 KB each; all are forgotten together.
 MAX_ANSWERS: Final = 1 << 14
 
+# Beyond all moments of events.
+_FAR: Final = 1 << 62
+
 _ENDS: Final = ("src_ip", "src_port", "dest_ip", "dest_port")
 
 
@@ -30,19 +34,26 @@ class BlockPath:
     """Corrects runs of events; `types`, `outcomes` and `alerts` are the caller's counters."""
 
     def __init__(
-        self, *, alerts: AlertSummary, types: dict[str, int], outcomes: Counter[str]
+        self,
+        flows: FlowIndex | None,
+        *,
+        seed: int,
+        alerts: AlertSummary,
+        types: dict[str, int],
+        outcomes: Counter[str],
     ) -> None:
-        self._known = KnownEvents()
+        self._known = KnownEvents(flows, seed=seed, tells_alerts=alerts.tells)
+        self.hold = self._known.hold
+        self.release = self._known.release
+        self.release_all = self._known.release_all
         self._alerts = alerts
         self._types = types
         self._outcomes = outcomes
         self._allowed: set[str] = set()
-        self._matches: list[Match] = []
 
     def clear(self) -> None:
         """The store has changed: nothing that was decided holds any more."""
         self._known.clear()
-        self._matches.clear()
 
     def allow(self, kind: str) -> None:
         """Events of this type are counted already, and may be taken."""
@@ -52,21 +63,20 @@ class BlockPath:
 
     def learn(self, line: bytes, match: Match, root: dict[str, Any], member: bytes) -> None:
         """What was decided of `line`: what changes at its root, and `peeltap` up to confidence."""
-        if len(self._matches) >= MAX_ANSWERS:
+        if len(self._known) >= MAX_ANSWERS:
             self.clear()
         src_ip, src_port, dest_ip, dest_port = (dumps(root[key]) if root else b"" for key in _ENDS)
         hash_ = root.get("community_id")
-        learnt = self._known.learn(
+        self._known.learn(
             line,
-            match.since,
-            match.until,
+            # A record may tell a year that no 64 bits hold, and no event is of.
+            max(match.since, -_FAR),
+            min(match.until, _FAR),
             (src_ip, src_port, dest_ip, dest_port) if root else None,
             None if hash_ is None else dumps(hash_),
             member,
-            len(self._matches),
+            match.record,
         )
-        if learnt:
-            self._matches.append(match)
 
     def correct(self, data: bytes, at: int, ids: Places | None) -> tuple[bytes, int, int]:
         """The events of `data`, whole lines, from `at` to the first that is for the other paths.
@@ -80,13 +90,13 @@ class BlockPath:
         return written, at, lines
 
     def _count(self, data: bytes) -> None:
-        exact, time, other, types, alerts = self._known.take()
+        exact, time, other, types, alerts, told = self._known.take()
         for name, count in (("exact", exact), ("time", time), ("other_proto", other)):
             if count:
                 self._outcomes[name] += count
         for kind, count in types.items():
             self._types[kind] += count
-        for token, start, end in alerts:
-            self._alerts.add(
-                loads(data[start:end]), None if token is None else self._matches[token]
-            )
+        if not self._alerts.tells:
+            self._alerts.count(alerts)
+        for record, start, end in told:
+            self._alerts.add(loads(data[start:end]), record)

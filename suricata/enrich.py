@@ -40,6 +40,7 @@ from .eve import (
 )
 from .fast import FastPath
 from .flows import FlowStore, Match
+from .held import Held
 from .ids import Ids, Named, Places, of_part
 from .oddities import SENTENCES, lenient
 from .splice import splice
@@ -86,7 +87,8 @@ class Enricher:
     `community_id_seed` is Suricata's own. An event that comes before its flow record waits until
     the record is there, `wait_seconds` have passed or more than `wait_events` wait (the oldest
     goes first); `wait_events=0` waits for nothing, for records that are complete beforehand.
-    `rejects` is called with every line that is no event, newline included.
+    `rejects` is called with every line that is no event, newline included. Without `summarize`
+    alerts are counted, and not told apart.
 
     `feed` and `tick` take `now` in seconds of any clock that does not run backwards.
     """
@@ -99,6 +101,7 @@ class Enricher:
         wait_events: int = WAIT_EVENTS,
         wait_seconds: float = WAIT_SECONDS,
         rejects: Callable[[bytes], None] | None = None,
+        summarize: bool = True,
     ) -> None:
         self._store = store
         self._seed = community_id_seed
@@ -110,12 +113,10 @@ class Enricher:
         self._partial_bytes = 0
         self._skipping = False
         self._waiting: deque[_Waiting] = deque()
-        # By the flow's number, how many events of it wait: what comes later waits behind them.
-        self._held: Counter[int] = Counter()
         self._seen_version = store.version if wait_events else 0
         self._retry_at = 0.0
         self._line_number = 0
-        self.alerts = AlertSummary()
+        self.alerts = AlertSummary() if summarize else AlertSummary(max_rows=0)
         self._lines_seen = 0
         self._rejected = 0
         self._types: dict[str, int] = {}
@@ -130,6 +131,7 @@ class Enricher:
             types=self._types,
             outcomes=self._outcomes,
         )
+        self._held = Held(self._fast.blocks)
 
     def feed(self, data: bytes, now: float = 0.0, ids: Ids | None = None) -> bytes:
         """Take the next bytes of the stream, cut anywhere; whole corrected lines come back.
@@ -244,13 +246,11 @@ class Enricher:
         self._fast.begin(with_ids=ids is not None, blocks=True)
         at, size = 0, len(data)
         while at < size:
-            # While any event waits, those behind it in its flow have to be told from the others.
-            if not self._held:
-                written, at, count = self._fast.blocks.correct(data, at, ids)
-                if count:
-                    out.append(written)
-                    self._line_number += count
-                    self._lines_seen += count
+            written, at, count = self._fast.blocks.correct(data, at, ids)
+            if count:
+                out.append(written)
+                self._line_number += count
+                self._lines_seen += count
             if at < size:
                 end = data.index(b"\n", at)
                 line = data[at:end]
@@ -278,7 +278,7 @@ class Enricher:
         if event is None:
             self._line(line, until, out, id_)
             return
-        held = self._held and self._follows(event)
+        held = self._held and self._held.follows(event)
         written = None if held else self._fast.correct(line, event, id_)
         self._line_number += 1
         self._lines_seen += 1
@@ -379,7 +379,7 @@ class Enricher:
             self._finish(line, event, number, None, "none", out, id_)
             return
         # 3. Its connection, by 5-tuple and time; a flow's events stay in their order.
-        if until is not None and self._held and self._follows(event):
+        if until is not None and self._held and self._held.follows(event):
             self._wait(until, number, line, event, id_, out)
             return
         at = self._clock.parse(event.get("timestamp"))
@@ -425,7 +425,7 @@ class Enricher:
             member = {**member, "id": id_.decode("ascii")}
         written = self._write(line, event, number, changes, member)
         if event.get("event_type") == "alert":
-            self.alerts.add(event, match)
+            self.alerts.add(event, None if match is None else match.record)
         self._pass(written, event, outcome, out)
 
     def _write(
@@ -464,11 +464,6 @@ class Enricher:
 
     # Waiting.
 
-    def _follows(self, event: object) -> bool:
-        """Whether an earlier event of its flow waits."""
-        flow = event.get("flow_id") if type(event) is dict else None
-        return type(flow) is int and flow in self._held
-
     def _wait(
         self,
         until: float,
@@ -479,9 +474,7 @@ class Enricher:
         out: list[bytes],
     ) -> None:
         self._waiting.append(_Waiting(until, number, line, id_))
-        flow = event.get("flow_id")
-        if type(flow) is int:
-            self._held[flow] += 1
+        self._held.add(event)
         if len(self._waiting) > self._wait_events:
             self._release(out)
 
@@ -489,11 +482,7 @@ class Enricher:
         """The oldest waiting event goes, as it is."""
         _, number, line, id_ = self._waiting.popleft()
         event = _reparse(line)
-        flow = event.get("flow_id") if type(event) is dict else None
-        if type(flow) is int and flow in self._held:
-            self._held[flow] -= 1
-            if not self._held[flow]:
-                del self._held[flow]
+        self._held.remove(event)
         self._correct(line, event, number, None, out, id_)
 
     def _retry(self, now: float, out: list[bytes]) -> None:

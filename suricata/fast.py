@@ -92,7 +92,9 @@ class FastPath:
         self._moments: dict[str, int] = {}
         self._version = -1
         self._with_ids = False
-        self.blocks = BlockPath(alerts=alerts, types=types, outcomes=outcomes)
+        self.blocks = BlockPath(
+            store.index, seed=community_id_seed, alerts=alerts, types=types, outcomes=outcomes
+        )
         self._teaches = False
 
     def begin(self, *, with_ids: bool = False, blocks: bool = False) -> None:
@@ -179,7 +181,7 @@ class FastPath:
                     holder.update(values)
             event.update(root)
         if kind == "alert":
-            self._alerts.add(event, match)
+            self._alerts.add(event, match.record)
         self._types[kind] += 1
         if begun is None:
             member = by_time

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, Protocol
 
+from peeltap_core import FlowIndex
+
 Confidence = Literal["exact", "time", "late"]
 
 
@@ -68,6 +70,14 @@ class FlowStore(Protocol):
     @property
     def version(self) -> int:
         """Changes whenever a lookup may answer differently than before."""
+        ...
+
+    @property
+    def index(self) -> FlowIndex | None:
+        """Records that the core has, too, as a part of the store; None if it has none.
+
+        Whatever it finds of an event, `lookup` finds the same, at any time and `version`.
+        """
         ...
 
     def lookup(

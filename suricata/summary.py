@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final
 
-from .flows import Match
+from .flows import Record
 
 MAX_ROWS: Final = 10_000
 
@@ -33,7 +33,8 @@ class AlertRow:
 class AlertSummary:
     """Adds alerts up by attacker, decoy, port and signature.
 
-    At most `max_rows` of them are told apart; alerts beyond are only counted, in `others`.
+    At most `max_rows` of them are told apart; alerts beyond are only counted, in `others`. With 0
+    nobody wants any, and alerts need not even be looked at: see `count`.
     """
 
     def __init__(self, max_rows: int = MAX_ROWS) -> None:
@@ -42,13 +43,26 @@ class AlertSummary:
         self.alerts = 0
         self.others = 0
 
-    def add(self, event: dict[str, Any], match: Match | None) -> None:
-        """Count one `alert` event; `event` is already corrected."""
+    @property
+    def tells(self) -> bool:
+        """Whether any alerts are told apart."""
+        return self._max > 0
+
+    def count(self, alerts: int) -> None:
+        """Count so many of them without telling them apart."""
+        self.alerts += alerts
+        self.others += alerts
+
+    def add(self, event: dict[str, Any], record: Record | None) -> None:
+        """Count one `alert` event; its ends are `record`'s, or if it has none, as they stand."""
         alert = event.get("alert")
         if type(alert) is not dict:
             return
+        if not self.tells:
+            self.count(1)
+            return
         self.alerts += 1
-        attacker, decoy, port = _ends(event, match)
+        attacker, decoy, port = _ends(event, record)
         sid, name = alert.get("signature_id"), alert.get("signature")
         key: _Key = (
             attacker,
@@ -64,7 +78,7 @@ class AlertSummary:
             row.count += 1
             row.last = at
         elif len(self._rows) < self._max:
-            true = match is not None and match.record.true is not None
+            true = record is not None and record.true is not None
             self._rows[key] = AlertRow(*key, 1, at, at, true)
         else:
             self.others += 1
@@ -74,14 +88,14 @@ class AlertSummary:
         return sorted(self._rows.values(), key=lambda row: -row.count)
 
 
-def _ends(event: dict[str, Any], match: Match | None) -> tuple[str, str, int | None]:
+def _ends(event: dict[str, Any], record: Record | None) -> tuple[str, str, int | None]:
     """Attacker, decoy and the decoy's port.
 
     A proxied connection's client is the attacker. Of any other the rule's own `target` tells, then
     the flow's orientation, then the packet's direction.
     """
-    if match is not None:
-        ends = match.record.true or match.record.observed
+    if record is not None:
+        ends = record.true or record.observed
         return ends.src_ip, ends.dest_ip, ends.dest_port
     alert, flow = event["alert"], event.get("flow")
     source, target = alert.get("source"), alert.get("target")

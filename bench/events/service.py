@@ -131,7 +131,7 @@ def run(directory: Path) -> None:
     state = open_state(directory)
     source = FileSource(directory / "eve.json", state, notice=lambda text: say(0, text))
     outbound = open_outbound(whole.sinks, directory, state, rereads=True, say=say)
-    enricher = Enricher(store, community_id_seed=SEED)
+    enricher = Enricher(store, community_id_seed=SEED, summarize=False)
     relay = Relay(source, enricher, outbound, say=say)
     ending = threading.Event()
 

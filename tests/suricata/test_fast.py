@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from reassembly.store import MemoryStore
 from suricata import fast
 from suricata.enrich import Enricher
+from suricata.flows import FlowStore
 from suricata.ids import Places
 
 from .samples import SEED, lines, record, store
@@ -28,8 +29,10 @@ class Watched(Enricher):
     With `blocks` the block path comes before it, and what that takes is counted in `at_once`.
     """
 
-    def __init__(self, known: MemoryStore, *, fast: bool = True, blocks: bool = False) -> None:
-        super().__init__(known, community_id_seed=SEED, wait_events=0)
+    def __init__(
+        self, known: FlowStore, *, fast: bool = True, blocks: bool = False, wait_events: int = 0
+    ) -> None:
+        super().__init__(known, community_id_seed=SEED, wait_events=wait_events)
         self.at_once = 0
         at_once = self._fast.blocks.correct
 
@@ -52,20 +55,49 @@ class Watched(Enricher):
         self._types.update(dict.fromkeys(TYPES, 0))
 
 
-def both(data: list[bytes], known: MemoryStore = STORE) -> Watched:
+class Asked:
+    """The store behind it, for whoever has to ask it: the core knows nothing of it."""
+
+    index = None
+
+    def __init__(self, known: MemoryStore) -> None:
+        self._known = known
+        self.lookup = known.lookup
+
+    @property
+    def version(self) -> int:
+        return self._known.version
+
+
+class All(NamedTuple):
+    """How many lines each way took."""
+
+    taken: int
+    at_once: int
+    # By what it was taught, with no record in the core.
+    taught: int
+
+
+def both(data: list[bytes], known: MemoryStore = STORE) -> All:
     """Feed `data` on all ways, with ids and without; they must agree in all that they tell."""
     text = b"".join(line + b"\n" for line in data)
     for ids in (Places(b"f", 0xABC), None):
-        quick, general = Watched(known), Watched(known, fast=False)
+        general = Watched(known, fast=False)
+        quick, blocks = Watched(known), Watched(known, blocks=True)
+        taught = Watched(Asked(known), blocks=True)
         expected = general.feed(text, ids=ids) + general.flush()
-        for enricher in (quick, blocks := Watched(known, blocks=True)):
+        for enricher in (quick, blocks, taught):
             out = enricher.feed(text, ids=ids) + enricher.flush()
-            assert out.splitlines() == expected.splitlines()
-            assert enricher.stats() == general.stats()
-            assert enricher.alerts.rows() == general.alerts.rows()
-            assert enricher.warnings() == general.warnings()
-        quick.at_once = blocks.at_once
-    return quick
+            agree(enricher, general, out, expected)
+    return All(quick.taken, blocks.at_once, taught.at_once)
+
+
+def agree(enricher: Enricher, general: Enricher, out: bytes, expected: bytes) -> None:
+    """Both told the same so far."""
+    assert out.splitlines() == expected.splitlines()
+    assert enricher.stats() == general.stats()
+    assert enricher.alerts.rows() == general.alerts.rows()
+    assert enricher.warnings() == general.warnings()
 
 
 def test_it_takes_every_sample_that_it_is_for() -> None:
@@ -189,8 +221,7 @@ def test_epochs_are_told_apart_although_an_answer_is_known() -> None:
     known.add_many([one._replace(end=None), one._replace(epoch=1, id="next", start=start)])
     seconds = (0.1, 0.299999, 0.3, 0.5, 0.2)
     data = [change(b"00.500000", b"%09.6f" % second) for second in seconds]
-    enricher = both(data, known)
-    assert enricher.taken == len(data)
+    assert both(data, known).taken == len(data)
     out = Watched(known).feed(b"".join(line + b"\n" for line in data))
     flows = [json.loads(line)["peeltap"]["flow"] for line in out.splitlines()]
     assert flows == [one.id, one.id, "next", "next", one.id]
@@ -201,7 +232,9 @@ def test_answers_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     starts = [b'"flow":{"start":"2026-01-01T00:00:00.%06d+0000"},"http":{' % n for n in range(20)]
     hashes = [b'"community_id":"%d","http":{' % n for n in range(20)]
     known = store()
-    enricher = both([change(b'"http":{', text) for text in starts + hashes], known)
+    data = b"".join(change(b'"http":{', text) + b"\n" for text in starts + hashes)
+    enricher = Watched(known)
+    enricher.feed(data)
     assert enricher.taken == 40
     assert len(enricher._fast._answers) <= 4
     for _ in range(3):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from reassembly.store import Match
 from suricata.enrich import Enricher
 from suricata.summary import AlertSummary
 
@@ -60,10 +59,10 @@ def test_a_rules_target_tells_the_decoy() -> None:
 
 def test_rows_are_bounded_and_the_most_frequent_come_first() -> None:
     summary = AlertSummary(max_rows=3)
-    match = Match(record("http"), False, "observed", "time")
+    known = record("http")
     for sid in (1, 2, 2, 3, 4, 5, 3, 3):
-        summary.add(alert(sid), match)
-    summary.add({"alert": "none"}, match)
+        summary.add(alert(sid), known)
+    summary.add({"alert": "none"}, known)
     assert [(row.signature_id, row.count) for row in summary.rows()] == [(3, 3), (2, 2), (1, 1)]
     assert (summary.alerts, summary.others) == (8, 2)
 

@@ -15,10 +15,11 @@ pub struct Seen {
     pub vlan: Option<Span>,
     pub timestamp: Option<Span>,
     pub flow_start: Option<Span>,
+    pub flow_id: Option<Span>,
     /// The ends that `flow` names, all four or none.
     pub flow: Option<Ends>,
     has_flow: bool,
-    has_alert: bool,
+    pub has_alert: bool,
     /// The address and the port of an alert's `source` and of its `target`.
     pub sides: [Option<(Span, Span)>; 2],
 }
@@ -69,6 +70,7 @@ pub fn read(line: &[u8]) -> Option<Seen> {
             b"proto" => scan.once(&mut seen.proto, Scan::plain_string),
             b"timestamp" => scan.once(&mut seen.timestamp, Scan::plain_string),
             b"community_id" => scan.once(&mut seen.community_id, Scan::plain_string),
+            b"flow_id" => scan.once(&mut seen.flow_id, |scan| scan.value(1)),
             b"vlan" => scan.once(&mut seen.vlan, |scan| scan.value(1)),
             b"flow" => flow(scan, &mut seen),
             b"alert" => alert(scan, &mut seen),

@@ -10,6 +10,8 @@
 //! is in doubt is left: a member spelt otherwise, a space, a number that is no plain one. So an
 //! attacker who writes into events chooses the slower way at most.
 
+mod changes;
+pub mod flows;
 pub mod known;
 mod line;
 mod moment;

@@ -1,31 +1,153 @@
-//! Corrected events for Python: blocks of lines.
+//! Corrected events for Python: blocks of lines, and the records that they are corrected by.
+
+use std::net::IpAddr;
 
 use pyo3::prelude::*;
+use pyo3::pybacked::PyBackedStr;
 use pyo3::types::{PyBytes, PyDict};
 
+use crate::events::flows::{Ends, Facts, Flows};
 use crate::events::known::{Answer, Known};
+
+/// A record as Python has it.
+struct Token(Py<PyAny>);
+
+impl Clone for Token {
+    fn clone(&self) -> Self {
+        Self(Python::attach(|py| self.0.clone_ref(py)))
+    }
+}
+
+/// `Endpoints`.
+type Tuple = (PyBackedStr, u16, PyBackedStr, u16);
+
+fn ends((src_ip, src_port, dest_ip, dest_port): &Tuple) -> Option<Ends> {
+    let ip = |text: &str| text.parse::<IpAddr>().ok();
+    Some(((ip(src_ip)?, *src_port), (ip(dest_ip)?, *dest_port)))
+}
 
 /// See the stub.
 #[pyclass]
-pub struct KnownEvents(Known);
+#[derive(Default)]
+pub struct FlowIndex(Flows<Token>);
 
 #[pymethods]
-impl KnownEvents {
+impl FlowIndex {
     #[new]
     fn new() -> Self {
-        Self(Known::default())
+        Self::default()
     }
 
     fn __len__(&self) -> usize {
         self.0.len()
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a record, flat")]
+    fn put(
+        &mut self,
+        record: Py<PyAny>,
+        observed: Tuple,
+        truth: Option<Tuple>,
+        id: PyBackedStr,
+        vlan: &Bound<'_, PyAny>,
+        start: &Bound<'_, PyAny>,
+        end: &Bound<'_, PyAny>,
+        codecs: Vec<PyBackedStr>,
+        verdict: PyBackedStr,
+    ) {
+        // What has no such ends is the end of no event that is corrected here.
+        let Some(key) = ends(&observed) else { return };
+        let token = Token(record);
+        let truth = truth.as_ref().map(ends);
+        // Python's integers have no end.
+        let (Ok(vlan), Ok(start), Ok(end)) = (vlan.extract(), start.extract(), end.extract())
+        else {
+            return self.0.keep_odd(key, token);
+        };
+        if truth == Some(None) {
+            return self.0.keep_odd(key, token);
+        }
+        let codecs: Vec<&str> = codecs.iter().map(|codec| &**codec).collect();
+        let facts = Facts {
+            id: &id,
+            truth: truth.flatten(),
+            vlan,
+            start,
+            end,
+            codecs: &codecs,
+            verdict: &verdict,
+        };
+        self.0.keep(key, &facts, token);
+    }
+
+    fn put_odd(&mut self, record: Py<PyAny>, observed: Tuple) {
+        if let Some(key) = ends(&observed) {
+            self.0.keep_odd(key, Token(record));
+        }
+    }
+
+    fn remove(&mut self, record: &Bound<'_, PyAny>, observed: Tuple) {
+        if let Some(key) = ends(&observed) {
+            self.0.forget(key, |token| token.0.is(record));
+        }
+    }
+
     fn clear(&mut self) {
         self.0.clear();
     }
+}
+
+/// See the stub.
+#[pyclass]
+pub struct KnownEvents {
+    known: Known<Token>,
+    flows: Py<FlowIndex>,
+    /// Kept from block to block.
+    out: Vec<u8>,
+}
+
+#[pymethods]
+impl KnownEvents {
+    #[new]
+    #[pyo3(signature = (flows=None, *, seed=0, tells_alerts=true))]
+    fn new(
+        py: Python<'_>,
+        flows: Option<Py<FlowIndex>>,
+        seed: u16,
+        tells_alerts: bool,
+    ) -> PyResult<Self> {
+        Ok(Self {
+            known: Known::new(seed, tells_alerts),
+            flows: match flows {
+                Some(flows) => flows,
+                None => Py::new(py, FlowIndex::default())?,
+            },
+            out: Vec::new(),
+        })
+    }
+
+    fn __len__(&self) -> usize {
+        self.known.len()
+    }
+
+    fn clear(&mut self) {
+        self.known.clear();
+    }
 
     fn allow(&mut self, kind: &str) {
-        self.0.allow(kind.as_bytes());
+        self.known.allow(kind.as_bytes());
+    }
+
+    fn hold(&mut self, flow: i64) {
+        self.known.hold(flow);
+    }
+
+    fn release(&mut self, flow: i64) {
+        self.known.release(flow);
+    }
+
+    fn release_all(&mut self) {
+        self.known.release_all();
     }
 
     #[expect(
@@ -41,16 +163,16 @@ impl KnownEvents {
         ends: Option<(Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>)>,
         community_id: Option<Vec<u8>>,
         member: Vec<u8>,
-        token: usize,
+        record: Py<PyAny>,
     ) -> bool {
         let answer = Answer {
             moments: (since, until),
             ends: ends.map(|(a, b, c, d)| [a, b, c, d]),
             community_id,
             member,
-            token,
+            token: Token(record),
         };
-        self.0.learn(line, answer)
+        self.known.learn(line, answer)
     }
 
     #[pyo3(signature = (data, at, file=None, offset=0))]
@@ -62,11 +184,14 @@ impl KnownEvents {
         file: Option<&[u8]>,
         offset: u64,
     ) -> (Bound<'py, PyBytes>, usize, u64) {
-        let mut out = Vec::with_capacity(data.len().saturating_sub(at) * 2);
+        self.out.clear();
         let place = file.map(|file| (file, offset));
         let at = at.min(data.len());
-        let (at, lines) = self.0.correct(data, at, place, &mut out);
-        (PyBytes::new(py, &out), at, lines)
+        let mut flows = self.flows.borrow_mut(py);
+        let (at, lines) = self
+            .known
+            .correct(&mut flows.0, data, at, place, &mut self.out);
+        (PyBytes::new(py, &self.out), at, lines)
     }
 
     #[expect(clippy::type_complexity, reason = "one flat tuple for Python")]
@@ -78,25 +203,28 @@ impl KnownEvents {
         u64,
         u64,
         Bound<'py, PyDict>,
-        Vec<(Option<usize>, usize, usize)>,
+        u64,
+        Vec<(Option<Py<PyAny>>, usize, usize)>,
     )> {
-        let counts = &mut self.0.counts;
+        let counts = &mut self.known.counts;
         let types = PyDict::new(py);
         for (kind, count) in &mut counts.types {
             if *count > 0 {
                 types.set_item(String::from_utf8_lossy(kind), std::mem::take(count))?;
             }
         }
-        let alerts = std::mem::take(&mut counts.alerts)
+        let told = counts.told.as_mut().map(std::mem::take).unwrap_or_default();
+        let told = told
             .into_iter()
-            .map(|(token, span)| (token, span.start, span.end))
+            .map(|(token, span)| (token.map(|token| token.0), span.start, span.end))
             .collect();
         Ok((
             std::mem::take(&mut counts.exact),
             std::mem::take(&mut counts.time),
             std::mem::take(&mut counts.other),
             types,
-            alerts,
+            std::mem::take(&mut counts.alerts),
+            told,
         ))
     }
 }

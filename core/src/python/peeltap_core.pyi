@@ -258,10 +258,51 @@ def emit_proxy_v2(
     fit. No rule is applied to the TLVs.
     """
 
-class KnownEvents:
-    """Suricata's usual events, corrected by answers about their connections, a block at a time."""
+class FlowIndex:
+    """Flow records as `KnownEvents` finds them; a record is any object, and told by its identity."""
 
     def __init__(self) -> None: ...
+    def __len__(self) -> int:
+        """How many records there are."""
+
+    def put(
+        self,
+        record: object,
+        observed: tuple[str, int, str, int],
+        true: tuple[str, int, str, int] | None,
+        id: str,
+        vlan: tuple[int, ...],
+        start: int,
+        end: int | None,
+        codecs: Sequence[str],
+        verdict: str,
+        /,
+    ) -> None:
+        """Keep a TCP connection's record, which is found by its observed ends only.
+
+        Ends are the client's address and port and the server's; `true` is what a header told.
+        `start` and `end` are nanoseconds since 1970, `end` None while it is open.
+        """
+
+    def put_odd(self, record: object, ends: tuple[str, int, str, int], /) -> None:
+        """Keep in mind that of `ends` only the store knows what to say, since it has `record`."""
+
+    def remove(self, record: object, ends: tuple[str, int, str, int], /) -> None:
+        """Forget what was put for this very object under these ends."""
+
+    def clear(self) -> None:
+        """Forget all."""
+
+class KnownEvents:
+    """Suricata's usual events, corrected by their connections' records, a block at a time.
+
+    By those in `flows`, and by answers about others that it was taught. `seed` is Suricata's own of
+    the Community ID. Without `tells_alerts` alerts are only counted.
+    """
+
+    def __init__(
+        self, flows: FlowIndex | None = None, *, seed: int = 0, tells_alerts: bool = True
+    ) -> None: ...
     def __len__(self) -> int:
         """How many answers there are."""
 
@@ -271,6 +312,15 @@ class KnownEvents:
     def allow(self, kind: str) -> None:
         """Events of this type may be corrected from now on."""
 
+    def hold(self, flow: int) -> None:
+        """Events of this `flow_id` wait: what follows them is for others."""
+
+    def release(self, flow: int) -> None:
+        """None of this flow waits any more."""
+
+    def release_all(self) -> None:
+        """None waits any more."""
+
     def learn(
         self,
         line: bytes,
@@ -279,7 +329,7 @@ class KnownEvents:
         ends: tuple[bytes, bytes, bytes, bytes] | None,
         community_id: bytes | None,
         member: bytes,
-        token: int,
+        record: object,
     ) -> bool:
         """Keep what was decided of the event `line`; False if it is none that can be treated here.
 
@@ -287,7 +337,7 @@ class KnownEvents:
         `since` to `until` (nanoseconds since 1970, both included). What stands in their place is
         JSON: `ends`, source and destination, each an address and a port, or None if nothing
         changes; `community_id`; `member`, the `peeltap` object up to where its confidence stands.
-        `token` is given back with alerts.
+        `record` is given back with alerts.
         """
 
     def correct(
@@ -300,9 +350,12 @@ class KnownEvents:
         it, `data` beginning at `offset`.
         """
 
-    def take(self) -> tuple[int, int, int, dict[str, int], list[tuple[int | None, int, int]]]:
+    def take(
+        self,
+    ) -> tuple[int, int, int, dict[str, int], int, list[tuple[Any | None, int, int]]]:
         """Counters since the last call.
 
-        Events told by their flow's start, by their own time, of another protocol, by type; and each
-        alert's token (None: of another protocol), and from where to where it stands in its block.
+        Events told by their flow's start, by their own time, of another protocol, by type, and how
+        many were alerts; and if it is to tell them, each alert's record (None: of another protocol)
+        and from where to where it stands in its block.
         """
