@@ -6,6 +6,7 @@ Used by a sink, by a source and, through `pipeline`, by the store of flow record
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import sha1
@@ -142,14 +143,15 @@ class RedisLink:
         """From another thread: what waits for an answer fails soon, and so does all after."""
         self._aborted = True
         client = self._redis
-        with contextlib.suppress(RedisError, OSError, AttributeError):
+        # Nodes of a cluster come and go meanwhile.
+        with contextlib.suppress(RedisError, OSError, AttributeError, RuntimeError):
             if client is None or isinstance(client, redis.Redis):
                 clients = [client]
             else:
                 clients = [node.redis_connection for node in client.get_nodes()]
             for one in clients:
                 if one is not None:
-                    one.connection_pool.disconnect(inuse_connections=True)
+                    _hang_up(one.connection_pool)
 
     def reopen(self) -> None:
         """What comes next has a new connection."""
@@ -159,5 +161,19 @@ class RedisLink:
         """Let go of the connection."""
         client, self._redis = self._redis, None
         if client is not None:
-            with contextlib.suppress(RedisError, OSError):
+            # After an abort there is nothing whole left to close.
+            with contextlib.suppress(RedisError, OSError, ValueError, AttributeError):
                 client.close()
+
+
+def _hang_up(pool: Any) -> None:
+    """End the connections of `pool` for whoever reads them, who then lets go of them.
+
+    The pool's own `disconnect` takes a connection apart under its reader, which falls over what is
+    missing then, with errors that are nobody's.
+    """
+    for connection in (*pool._in_use_connections, *pool._available_connections):
+        if isinstance(sock := connection._sock, socket.socket):
+            # Not the method of an encrypted one, which takes that apart as well.
+            with contextlib.suppress(OSError):
+                socket.socket.shutdown(sock, socket.SHUT_RDWR)

@@ -322,8 +322,8 @@ class Relay:
         except OSError as error:
             self._notices.say(
                 "state",
-                f"the place in {self._source.name} cannot be saved ({error.strerror}): after a"
-                " crash more events would come twice; free the disk of the state directory",
+                f"the place in {self._source.name} cannot be saved ({_cause(error)}): after a crash"
+                " more events would come twice",
             )
             return
         self._tokens.clear()
@@ -380,6 +380,13 @@ def _rest(stop: threading.Event, seconds: float) -> None:
         time.sleep(min(seconds, _IDLE_SECONDS))
     else:
         stop.wait(seconds)
+
+
+def _cause(error: OSError) -> str:
+    """What went wrong, where, and the remedy: in a file of ours, or in the source's own words."""
+    if error.filename is None:
+        return str(error.strerror)
+    return f"{error.strerror}: {error.filename}; see whether its disk has room"
 
 
 def _stats_event(line: bytes) -> dict[str, Any] | None:

@@ -265,7 +265,7 @@ class Delivery:
             if not self._queue:
                 self._queue_since = now
             self._queue.append(one)
-            self._queue_bytes += len(one.outgoing.line)
+            self._queue_bytes += len(one.line)
             if len(self._queue) >= self._limits.events or self._queue_bytes >= self._limits.bytes:
                 # If it ends before, the events' blocks are not settled.
                 self._send()
@@ -283,20 +283,25 @@ class Delivery:
         """
         # 1. Handed over.
         again: Partly | None = None
-        taken: set[int] = set()
         if rest:
+            taken = rest
             try:
-                rejected = self.client.deliver([one.outgoing for one in rest])
-                taken = set(range(len(rest))) - {one.index for one in rejected}
+                refused = {one.index: one.reason for one in self.client.deliver(rest)}
+                if refused:
+                    taken = [one for index, one in enumerate(rest) if index not in refused]
             except Partly as partly:
-                taken, rejected, again = partly.taken, partly.rejected, partly
-            for index in taken:
-                rest[index].cell.waiting -= 1
-            self._count(len(taken), sum(len(rest[index].outgoing.line) + 1 for index in taken))
-            for index, reason in {one.index: one.reason for one in rejected}.items():
-                out = rest[index].outgoing
-                letters.append((Letter(out.id, reason, out.line), rest[index].cell))
-            done = taken | {one.index for one in rejected}
+                again = partly
+                refused = {one.index: one.reason for one in partly.rejected}
+                taken = [rest[index] for index in partly.taken]
+            size = len(taken)
+            for one in taken:
+                one.cell.waiting -= 1
+                size += len(one.line)
+            self._count(len(taken), size)
+            for index, reason in refused.items():
+                one = rest[index]
+                letters.append((Letter(one.id, reason, one.line), one.cell))
+            done = range(len(rest)) if again is None else again.taken | refused.keys()
             rest[:] = [one for index, one in enumerate(rest) if index not in done]
         # 2. What it refused is kept before it counts as done.
         if letters:

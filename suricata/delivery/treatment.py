@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 
+from ..glance import Glance, glance
 from ..ids import of_content
 from ..oddities import read_event
 from ..sinks.client import Outgoing
@@ -31,12 +31,25 @@ object without a newline; None: nothing."""
 _ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}", re.ASCII)
 
 
-@dataclass(slots=True)
-class Pending:
+class Pending(Outgoing):
     """An event on its way, and the block that it holds back."""
 
-    outgoing: Outgoing
-    cell: Cell
+    __slots__ = ("cell",)
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - as in Outgoing
+        line: bytes,
+        cell: Cell,
+        event: dict[str, Any] | None = None,
+        glance: Glance | None = None,
+    ) -> None:
+        # Not by super(): a call for each event.
+        self.id = id
+        self.line = line
+        self.cell = cell
+        self._event = event
+        self._glance = glance
 
 
 class Treatment:
@@ -54,11 +67,32 @@ class Treatment:
             None if aggregate_seconds is None else Aggregate(aggregate_seconds)
         )
         self._shape = shape
+        # Nothing is asked of an event but its id.
+        self._is_plain = self._route.is_open and aggregate_seconds is None and shape is None
         self.left_out = 0
         self.letters: list[Letter] = []
 
-    def take(self, lines: Iterable[bytes], cell: Cell, now: float) -> Iterator[Pending]:
+    def take(self, lines: Iterable[bytes], cell: Cell, now: float) -> Iterable[Pending]:
         """What goes out of `lines`, without newlines, of the block of `cell`."""
+        return self._plain(lines, cell) if self._is_plain else self._read(lines, cell, now)
+
+    def _plain(self, lines: Iterable[bytes], cell: Cell) -> list[Pending]:
+        """As they are, each after a glance; what needs a longer look gets one."""
+        found: list[Pending] = []
+        known = _ID.fullmatch
+        for line in lines:
+            seen = glance(line)
+            if seen is None:
+                found += self._read([line], cell, 0)
+                continue
+            id_ = seen.id
+            if id_ is None or not known(id_):
+                id_ = of_content(line)
+            cell.waiting += 1
+            found.append(Pending(id_, line, cell, None, seen))
+        return found
+
+    def _read(self, lines: Iterable[bytes], cell: Cell, now: float) -> Iterator[Pending]:
         for line in lines:
             event = read_event(line)
             if event is None:
@@ -115,7 +149,7 @@ class Treatment:
         id_ = _id(event, line)
         if self._shape is None:
             cell.waiting += 1
-            yield Pending(Outgoing(id_, line, event), cell)
+            yield Pending(id_, line, cell, event)
             return
         try:
             text = self._shape(event)
@@ -126,7 +160,7 @@ class Treatment:
             self.left_out += 1
             return
         cell.waiting += 1
-        yield Pending(Outgoing(id_, text, event), cell)
+        yield Pending(id_, text, cell, event)
 
     @property
     def next_end(self) -> float | None:

@@ -10,19 +10,45 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
+from ..glance import Glance, glance_at
+from ..oddities import read_event
 
-@dataclass(slots=True)
+
 class Outgoing:
     """One event on its way out.
 
     `id` is the same when it comes again: 1 to 64 of `[A-Za-z0-9._-]`. `line` is the shaped event,
-    one JSON object without a newline; `event` the corrected EVE event of which it is a shape, to
-    be read only.
+    one JSON object without a newline, of the corrected EVE `event`; without it `line` is that event
+    itself.
     """
 
-    id: str
-    line: bytes
-    event: dict[str, Any]
+    __slots__ = ("_event", "_glance", "id", "line")
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - what it is called everywhere
+        line: bytes,
+        event: dict[str, Any] | None = None,
+        glance: Glance | None = None,
+    ) -> None:
+        self.id = id
+        self.line = line
+        self._event = event
+        self._glance = glance
+
+    @property
+    def event(self) -> dict[str, Any]:
+        """The corrected EVE event, to be read only; parsed when it is first asked for."""
+        if self._event is None:
+            self._event = read_event(self.line) or {}
+        return self._event
+
+    @property
+    def glance(self) -> Glance:
+        """Of the corrected EVE event what costs little to know."""
+        if self._glance is None:
+            self._glance = glance_at(self.event)
+        return self._glance
 
 
 class Unavailable(Exception):  # noqa: N818 - a state of the other side, no fault

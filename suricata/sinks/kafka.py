@@ -95,7 +95,7 @@ class KafkaClient:
                 producer.produce(
                     self._settings.topic,
                     value=one.line,
-                    key=attacker(one.event),
+                    key=one.glance.attacker,
                     headers=[("peeltap-id", one.id.encode())],
                     on_delivery=report,
                 )
@@ -108,7 +108,8 @@ class KafkaClient:
                 report(error.args[0], None)
                 return True
             else:
-                producer.poll(0)
+                # Reports are asked for when all are in its queue: one question for each message
+                # costs nearly as much as the message.
                 return True
         return False
 
@@ -227,16 +228,6 @@ class KafkaClient:
         if producer is not None:
             producer.purge()
             producer.poll(0)
-
-
-def attacker(event: dict[str, Any]) -> str | None:
-    """The address of the connection's client, which an event may have on either side."""
-    flow = event.get("flow")
-    address = flow.get("src_ip") if type(flow) is dict else None
-    if address is None:
-        to_client = event.get("direction") == "to_client"
-        address = event.get("dest_ip" if to_client else "src_ip")
-    return address if type(address) is str else None
 
 
 def _reporter(reports: Reports, at: int) -> Callable[[KafkaError | None, object], None]:

@@ -48,8 +48,11 @@ class RedisClient:
     def __init__(self, settings: Redis) -> None:
         self._settings = settings
         self._link = RedisLink(settings)
-        # In a cluster the marks must lie where the stream does: the braces say so.
         name = settings.stream
+        limit = () if settings.maxlen is None else ("MAXLEN", "~", settings.maxlen)
+        # Each event's command but for the event: the library's `xadd` would check it anew.
+        self._xadd = ("XADD", name, *limit, "*")
+        # In a cluster the marks must lie where the stream does: the braces say so.
         self._mark = f"{name}:id:" if "{" in name else f"{{{name}}}:id:"
         self._duplicates = 0
 
@@ -96,8 +99,7 @@ class RedisClient:
             )
         else:
             [one] = events
-            fields: dict[Any, Any] = {"id": one.id, "event": one.line}
-            pipe.xadd(settings.stream, fields, maxlen=settings.maxlen, approximate=True)
+            pipe.execute_command(*self._xadd, "id", one.id, "event", one.line)
 
     def _replicated(self) -> None:
         wanted = self._settings.replicas

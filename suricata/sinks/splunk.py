@@ -75,7 +75,7 @@ class SplunkClient:
         return Outcome()
 
     def _wrapped(self, one: Outgoing) -> bytes:
-        at = self._clock.parse(one.event.get("timestamp"))
+        at = self._clock.parse(one.glance.timestamp)
         when = b"" if at is None else b',"time":%d.%06d' % divmod(at // 1000, 1_000_000)
         fields = b',"fields":{"peeltap_id":"%s"}' % one.id.encode()
         return b'%s%s%s,"event":%s}' % (self._envelope, when, fields, one.line)

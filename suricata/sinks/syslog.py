@@ -69,15 +69,13 @@ class SyslogClient:
         return Rejected(at, f"longer than the receiver may be sent ({len(message)} bytes)")
 
     def _message(self, one: Outgoing) -> bytes:
-        event = one.event
-        alert = event.get("alert")
-        level = alert.get("severity") if type(alert) is dict else None
-        severity = _SEVERITIES.get(level, _INFORMATIONAL) if type(level) is int else _INFORMATIONAL
-        kind = event.get("event_type")
-        msgid = kind if type(kind) is str and _MSGID.fullmatch(kind) else "-"
+        seen = one.glance
+        severity = _SEVERITIES.get(seen.severity or 0, _INFORMATIONAL)
+        kind = seen.event_type
+        msgid = kind if kind is not None and _MSGID.fullmatch(kind) else "-"
         return b"<%d>1 %s %s %s - %s" % (
             self._facility + severity,
-            _stamp(event.get("timestamp")),
+            _stamp(seen.timestamp),
             self._names,
             msgid.encode(),
             one.line,
@@ -111,9 +109,9 @@ class SyslogClient:
         self._link.close()
 
 
-def _stamp(text: object) -> bytes:
+def _stamp(text: str | None) -> bytes:
     """EVE's time as RFC 5424 has it, with a colon in the zone; `-` for what is none."""
-    found = _STAMP.fullmatch(text) if type(text) is str else None
+    found = None if text is None else _STAMP.fullmatch(text)
     if found is None:
         return b"-"
     moment, zone, minutes = found.groups()

@@ -233,6 +233,48 @@ def test_no_fault_ends_the_thread(tmp_path: Path) -> None:
     assert carrier.status()["failures"] == 1
 
 
+NOT_SAVED = {
+    # the error -> what is said of it
+    "a file of ours": (
+        OSError(28, "database or disk is full", "/var/lib/peeltap/events.sqlite"),
+        "(database or disk is full: /var/lib/peeltap/events.sqlite; see whether its disk has room)",
+    ),
+    "a source elsewhere, in its own words": (
+        OSError(5, "redis redis://siem:6379: Connection refused; see whether it runs"),
+        "(redis redis://siem:6379: Connection refused; see whether it runs)",
+    ),
+}
+
+
+@pytest.mark.parametrize(("error", "words"), NOT_SAVED.values(), ids=NOT_SAVED)
+def test_a_place_that_cannot_be_saved_is_told_with_its_own_remedy(
+    tmp_path: Path, error: OSError, words: str
+) -> None:
+    said: list[str] = []
+
+    class Unsaved(Broken):
+        def commit(self, tokens: Sequence[object]) -> None:
+            if not said:
+                raise error
+
+    source = Unsaved()
+    source._turn = 2
+    carrier = Relay(
+        source,
+        Enricher(store()),
+        outbound(tmp_path, flush_seconds=0.01),
+        commit_seconds=0.01,
+        say=lambda _, text: said.append(text),
+    )
+    carrier.start()
+    until(lambda: len(said) == 2)
+    assert carrier.stop()
+    assert said == [
+        f"the place in broken cannot be saved {words}: after a crash more events would come twice",
+        "the place in broken is saved again",
+    ]
+
+
 def test_a_correction_that_fails_loses_no_event(tmp_path: Path) -> None:
     class Failing(MemoryStore):
         def lookup(self, *_: Any, **__: Any) -> None:  # type: ignore[override]

@@ -22,7 +22,7 @@ def lines(*events: object) -> list[bytes]:
 def test_lines_stay_as_they_are_and_each_holds_its_block() -> None:
     cell = Cell(1)
     given = [*lines(alert(1), {"n": 1}), b'{ "spaced": 1}']
-    out = [one.outgoing for one in Treatment().take(given, cell, 0)]
+    out = list(Treatment().take(given, cell, 0))
     assert [one.line for one in out] == given
     assert [one.id for one in out] == ["f-1", of_content(given[1]), of_content(given[2])]
     assert out[0].event == alert(1)
@@ -32,7 +32,7 @@ def test_lines_stay_as_they_are_and_each_holds_its_block() -> None:
 def test_an_id_that_is_none_is_replaced() -> None:
     odd = lines(*({"peeltap": {"id": id_}} for id_ in ("a b", "", "x" * 65, 7, None, "a\n")))
     for one, line in zip(Treatment().take(odd, Cell(1), 0), odd, strict=True):
-        assert one.outgoing.id == of_content(line)
+        assert one.id == of_content(line)
 
 
 def test_what_is_routed_elsewhere_holds_nothing() -> None:
@@ -51,13 +51,13 @@ def test_what_is_gathered_holds_the_block_of_the_first() -> None:
     assert treatment.next_end == 60
     [one] = treatment.ended(60)
     assert (one.cell, first.waiting) == (first, 1)
-    assert orjson.loads(one.outgoing.line)["peeltap"]["count"] == 2
-    assert one.outgoing.id == "f-1"
+    assert orjson.loads(one.line)["peeltap"]["count"] == 2
+    assert one.id == "f-1"
     # One that stayed alone goes out to the byte.
     [line] = lines(alert(3))
     list(treatment.take([line], first, 61))
     [one] = treatment.flush()
-    assert one.outgoing.line == line
+    assert one.line == line
     assert treatment.status() == {"left_out": 0, "merged": 1, "gathering": 0}
 
 
@@ -70,7 +70,7 @@ def test_a_shape_makes_another_line_or_none_and_its_fault_costs_one_event() -> N
     cell = Cell(1)
     treatment = Treatment(shape=shape)
     out = list(treatment.take(lines(*({"n": n} for n in range(1, 5))), cell, 0))
-    assert [one.outgoing.line for one in out] == [b'{"shaped":1}', b'{"shaped":4}']
+    assert [one.line for one in out] == [b'{"shaped":1}', b'{"shaped":4}']
     assert (cell.waiting, treatment.left_out) == (2, 1)
     [letter] = treatment.letters
     assert letter.reason == "its shape failed: KeyError"
@@ -81,7 +81,7 @@ def test_what_is_no_object_is_a_dead_letter_and_what_only_a_lenient_parser_reads
     treatment = Treatment()
     big = b'{"n": 123456789012345678901234567890}'
     out = list(treatment.take([b"[1]", b"{", b"", big], Cell(1), 0))
-    assert [one.outgoing.line for one in out] == [big]
+    assert [one.line for one in out] == [big]
     assert len(treatment.letters) == 3
 
 
@@ -90,7 +90,7 @@ def test_a_fault_of_ours_costs_one_event_and_is_kept() -> None:
         def takes(self, event: dict[str, Any]) -> bool:
             return bool(1 // event["n"])
 
-    treatment = Treatment(route=Faulty())
+    treatment = Treatment(route=Faulty(sample={"flow": 2}))
     out = list(treatment.take(lines({"n": 1}, {"n": 0}, {"n": 1}), Cell(1), 0))
     assert len(out) == 2
     assert [letter.reason for letter in treatment.letters] == ["a fault: ZeroDivisionError"]

@@ -12,7 +12,7 @@ import pytest
 from confluent_kafka import KafkaError
 
 from suricata.sinks.client import Unavailable
-from suricata.sinks.kafka import KafkaClient, attacker
+from suricata.sinks.kafka import KafkaClient
 from suricata.sinks.settings import Kafka
 from tests.support.kafka_mock import MockCluster
 from tests.support.sink_load import drive, many, outgoing
@@ -50,25 +50,6 @@ def test_an_event_is_a_message_whose_key_is_the_attacker(cluster: MockCluster) -
     assert sink.check().endswith(": 3 brokers, topic peeltap with 32 partitions")
     assert sink.status()["producers"] == 1
     sink.close()
-
-
-ATTACKERS = [
-    ({"src_ip": "203.0.113.7", "dest_ip": "192.168.110.2"}, "203.0.113.7"),
-    (
-        {"src_ip": "192.168.110.2", "dest_ip": "203.0.113.7", "direction": "to_client"},
-        "203.0.113.7",
-    ),
-    ({"src_ip": "192.168.110.2", "flow": {"src_ip": "203.0.113.7"}}, "203.0.113.7"),
-    ({"flow": {"src_ip": 7}, "src_ip": "203.0.113.7"}, None),
-    ({"event_type": "stats"}, None),
-]
-
-
-@pytest.mark.parametrize(("event", "address"), ATTACKERS)
-def test_the_attacker_is_the_client_whatever_way_the_event_looks(
-    event: dict[str, Any], address: str | None
-) -> None:
-    assert attacker(event) == address
 
 
 def test_an_event_that_is_too_large_is_found(cluster: MockCluster) -> None:
