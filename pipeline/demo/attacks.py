@@ -23,7 +23,7 @@ TRAVERSAL, JNDI, SSH_TOOL, VRFY, SNI, LOGINS = range(1000001, 1000007)
 GUESSES: Final = 5
 """As many logins from one address as the rule wants."""
 
-CLIENT_SECONDS: Final = 20
+CLIENT_SECONDS: Final = 60
 
 _DECOYS: Final = {service.name: service.decoy for service in SERVICES}
 

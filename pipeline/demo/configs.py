@@ -32,9 +32,10 @@ def haproxy(listens: Iterable[Listen], log_format: str, options: Sequence[str] =
         "  mode tcp",
         "  log global",
         f'  log-format "{log_format}"',
-        "  timeout connect 5s",
-        "  timeout client 30s",
-        "  timeout server 30s",
+        # On a busy machine a conversation may be silent for long.
+        "  timeout connect 30s",
+        "  timeout client 10m",
+        "  timeout server 10m",
         *(f"  {option}" for option in options),
     ]
     for number, one in enumerate(listens):
@@ -60,6 +61,7 @@ def nginx(
         "events { worker_connections 200; }\n"
         "http {\n"
         f"  access_log {log}; sendfile on; default_type text/html; server_tokens off;\n"
+        "  keepalive_timeout 10m; client_header_timeout 10m;\n"
         f"  client_body_temp_path {own}-body; proxy_temp_path {own}-p;\n"
         f"  fastcgi_temp_path {own}-f; uwsgi_temp_path {own}-u; scgi_temp_path {own}-s;\n"
         "  server {\n"

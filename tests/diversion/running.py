@@ -96,8 +96,8 @@ def _listener() -> socket.socket:
 
 @contextmanager
 def running(**limits: Any) -> Iterator[Running]:
-    """A hub that runs until the block ends."""
-    made = Running(Limits(**limits))
+    """A hub that runs until the block ends, patient where no test asks for less."""
+    made = Running(Limits(**{"header_seconds": 60.0, "connect_seconds": 60.0, **limits}))
     made.start()
     try:
         yield made

@@ -18,7 +18,7 @@ def test_what_haproxy_is_told_of_each_service() -> None:
         ["option tcplog"],
     )
     assert text.splitlines()[-5:] == [
-        "  timeout server 30s",
+        "  timeout server 10m",
         "  option tcplog",
         "listen route0",
         "  bind 192.0.2.1:80 accept-proxy",

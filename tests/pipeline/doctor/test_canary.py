@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import peeltap_core
@@ -12,6 +15,7 @@ import pytest
 
 from fixtures.netns import Lab
 from pipeline import config
+from pipeline.doctor import canary
 from pipeline.doctor.canary import CanaryError, Flight, Plan, findings, fly, judge, plan
 from pipeline.doctor.frames import End, conversation
 from reassembly.engine_config import engine_config
@@ -181,6 +185,27 @@ TOLD = [
 def test_how_far_it_came(flight: Flight, state: str, words: str) -> None:
     [found] = findings(flight, "br1")
     assert (found.state, words in found.text) == (state, True)
+
+
+def test_the_time_for_its_event_begins_when_it_has_crossed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, ends = 100.0, []
+
+    @contextmanager
+    def cage(bridge: str) -> Iterator[tuple[None, None]]:
+        nonlocal now
+        now += 50
+        yield None, None
+
+    monkeypatch.setattr(canary, "time", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(canary, "cage", cage)
+    monkeypatch.setattr(canary, "_watch", lambda *_: None)
+    monkeypatch.setattr(canary, "_send", lambda *_: True)
+    monkeypatch.setattr(canary, "_follow", lambda *arguments: ends.append(arguments[-1]))
+    engine = _engine("[{from: 172.16.23.1, to: 172.16.23.2:9000, headers: [proxy-v2]}]")
+    assert fly(engine, "br1", "vtap0", [], seconds=5.0).crossed
+    assert ends == [155.0]
 
 
 @pytest.mark.netns
