@@ -202,7 +202,7 @@ def seen(
     ).encode()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
     st.lists(st.tuples(st.lists(ADDED, max_size=4), st.lists(SEEN, max_size=6)), max_size=6),
     st.sampled_from([0, 5]),
