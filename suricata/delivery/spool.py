@@ -28,6 +28,8 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from peeltap_core import count_lines
+
 from .segments import SEGMENT_BYTES, Block, Cursor, Segment, Segments
 
 MEMORY_BYTES: Final = 8 << 20
@@ -149,7 +151,7 @@ class Spool:
             piece = lines[at:end]
             at = end
             with self._changed:
-                block = Block(self.last + 1, piece, piece.count(b"\n"), self._bytes, self._lines)
+                block = Block(self.last + 1, piece, count_lines(piece), self._bytes, self._lines)
                 self._memory[block.number] = block, now
                 self.last = block.number
                 self._bytes, self._lines = block.bytes_after, block.lines_after

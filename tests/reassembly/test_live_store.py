@@ -218,3 +218,15 @@ def test_a_full_disk_leaves_what_memory_holds(tmp_path: Path) -> None:
         timeout=180,
     )
     assert (done.stdout, done.stderr) == ("found\n", "")
+
+
+def test_what_memory_holds_the_core_has_too(tmp_path: Path) -> None:
+    store = LiveStore(tmp_path / "flows.sqlite", recent_records=3)
+    store.add_lines(text(*(record(number, end=False) for number in range(5))))
+    assert store.flush()
+    assert len(store.index) == len(store) == 3
+    # The same one, closed; and another use of its tuple.
+    store.add_lines(text(record(4), record(5, port=1004)))
+    assert store.flush()
+    assert len(store.index) == len(store) == 3
+    store.close()

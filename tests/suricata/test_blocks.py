@@ -131,58 +131,70 @@ def test_what_follows_an_event_that_waits_does_not_overtake_it() -> None:
 
 SECOND = 1_000_000_000
 BEGIN = START * SECOND
-MOMENTS = st.sampled_from(
-    [-1_000_001, -1_000_000, -1, 0, 1, 999, 1000, 1001, 300_000_000, 300_000_999, SECOND]
-    + [300_000_000 - 1_000_000, 299_000_999, 2 * SECOND, -BEGIN, -BEGIN - 1, 1 << 64, -(1 << 64)]
+LEG = Endpoints("172.16.23.1", 40000, "172.16.23.2", 9000)
+SIX = "fd00:0023:0000:0000:0000:0000:0000:000"
+
+
+def mostly(usual: list[Any], odd: list[Any]) -> st.SearchStrategy[Any]:
+    """One odd record leaves all of its tuple to the store."""
+    return st.sampled_from(usual * (1 + 15 * len(odd) // len(usual)) + odd)
+
+
+STARTS = mostly(
+    [-SECOND, -1_000_001, 0, 999, 1000, 300_000_000, 300_000_999, 299_000_999, 301_000_000],
+    [-BEGIN, -BEGIN - 1, 1 << 64, -(1 << 64)],
 )
-KINDS = st.fixed_dictionaries(
-    {},
-    optional={
-        "id": st.sampled_from(["a", "b", "c", 'odd"', "é"]),
+ENDS = mostly([None, 300_000_000, 299_999_999, 2 * SECOND], [-SECOND, -BEGIN - 1, 1 << 64])
+RECORDS = st.fixed_dictionaries(
+    {
+        "id": mostly(["a", "b", "c", "d"], ['odd"', "é"]),
         "epoch": st.integers(0, 2),
-        "proto": st.sampled_from(["TCP", "UDP"]),
-        "vlan": st.sampled_from([(), (5,), (5, 6)]),
+        "proto": mostly(["TCP"], ["UDP"]),
+        "vlan": st.sampled_from([(), (), (5,), (5, 6)]),
         "true": st.sampled_from(
             [
+                Endpoints("203.0.113.1", 50000, "192.168.110.2", 8000),
                 None,
-                Endpoints("172.16.23.2", 9000, "172.16.23.1", 40000),
+                LEG.reverse(),
                 Endpoints("2001:db8::1", 1, "192.0.2.1", 65535),
             ]
         ),
-        "restored": st.booleans(),
-        "verdict": st.sampled_from(["plain", "incomplete"]),
-        "headers": st.sampled_from([(), (HeaderSeen("a", 1, {}), HeaderSeen('"', 2, {}))]),
-        "observed": st.sampled_from(
-            [
-                Endpoints("172.16.23.2", 9000, "172.16.23.1", 40000),
-                Endpoints("172.16.23.1", 40000, "172.16.23.1", 40000),
-                Endpoints("fd00:23::1", 40000, "fd00:23::2", 9000),
-            ]
+        "restored": mostly([False], [True]),
+        "verdict": st.sampled_from(["stripped", "plain"]),
+        "headers": mostly(
+            [(), (HeaderSeen("a", 1, {}), HeaderSeen("b", 2, {}))], [(HeaderSeen('"', 1, {}),)]
+        ),
+        "observed": mostly(
+            [LEG, LEG, LEG.reverse(), Endpoints("fd00:23::1", 40000, "fd00:23::2", 9000)],
+            [Endpoints("172.16.23.1", 40000, "172.16.23.1", 40000)],
         ),
     },
 )
-ADDED = st.tuples(MOMENTS, st.none() | MOMENTS, KINDS)
+ADDED = st.tuples(STARTS, ENDS, RECORDS)
 SEEN = st.tuples(
     st.sampled_from([0, 1, 299_000, 300_000, 300_001, 999_999]),
     st.sampled_from(["http", "alert"]),
-    st.sampled_from(["", '"vlan":[5],', '"vlan":[5,6],', '"vlan":[],', '"vlan":[5.0],', '"vlan":5,']),
+    mostly(["", '"vlan":[5],', '"vlan":[5,6],', '"vlan":[],'], ['"vlan":[5.0],', '"vlan":5,']),
     st.sampled_from(["", '"community_id":"1:x",']),
-    st.sampled_from(["", '"flow":{"start":"2026-01-01T00:00:00.300000+0000"},',
-                     '"flow":{"src_ip":"172.16.23.1","src_port":40000,"dest_ip":"172.16.23.2",'
-                     '"dest_port":9000},']),
-    st.sampled_from(
+    mostly(
         [
-            ("172.16.23.1", 40000, "172.16.23.2", 9000),
-            ("172.16.23.2", 9000, "172.16.23.1", 40000),
+            "",
+            '"flow":{"start":"2026-01-01T00:00:00.300000+0000"},',
+            '"flow":{"start":"2026-01-01T00:00:00.299000+0000","src_ip":"172.16.23.1",'
+            '"src_port":40000,"dest_ip":"172.16.23.2","dest_port":9000},',
+        ],
+        ['"flow":{"src_ip":"172.16.23.1"},'],
+    ),
+    mostly(
+        [LEG, LEG, LEG.reverse(), (f"{SIX}1", 40000, f"{SIX}2", 9000)],
+        [
             ("172.16.23.1", 40000, "172.16.23.1", 40000),
-            ("fd00:0023:0000:0000:0000:0000:0000:0001", 40000,
-             "fd00:0023:0000:0000:0000:0000:0000:0002", 9000),
             ("fd00:23::1", 40000, "FD00:23::2", 9000),
             ("x", 40000, "172.16.23.2", 9000),
-        ]
+        ],
     ),
     st.integers(1, 3),
-)  # fmt: skip
+)
 
 
 def added(start: int, end: int | None, more: dict[str, Any]) -> FlowRecord:
@@ -202,9 +214,9 @@ def seen(
     ).encode()
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(
-    st.lists(st.tuples(st.lists(ADDED, max_size=4), st.lists(SEEN, max_size=6)), max_size=6),
+    st.lists(st.tuples(st.lists(ADDED, max_size=4), st.lists(SEEN, max_size=6)), max_size=5),
     st.sampled_from([0, 5]),
 )
 def test_records_in_the_core_are_found_as_the_store_finds_them(

@@ -283,9 +283,7 @@ impl<'a> Scan<'a> {
         let mut escaped = false;
         loop {
             let rest = &self.line[self.at..];
-            let run = rest
-                .iter()
-                .position(|&byte| byte == b'"' || byte == b'\\' || byte < 0x20)?;
+            let run = plain_run(rest)?;
             self.at += run + 1;
             match rest[run] {
                 b'"' => return Some(escaped),
@@ -315,9 +313,52 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Where the first byte is that stands for more than itself in a string: a quote, a backslash, a
+/// control character. Eight at a time: most of an event is text.
+fn plain_run(text: &[u8]) -> Option<usize> {
+    const ONES: u64 = u64::MAX / 0xFF;
+    const HIGHS: u64 = ONES << 7;
+    let mut at = 0;
+    for chunk in text.chunks_exact(8) {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(chunk);
+        let word = u64::from_le_bytes(bytes);
+        // The high bit of each byte that is less than `limit`, up to the first such one.
+        let less = |word: u64, limit: u8| word.wrapping_sub(ONES * u64::from(limit)) & !word;
+        let quote = less(word ^ (ONES * u64::from(b'"')), 1);
+        let slash = less(word ^ (ONES * u64::from(b'\\')), 1);
+        let found = (quote | slash | less(word, 0x20)) & HIGHS;
+        if found != 0 {
+            return Some(at + found.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    let rest = text[at..].iter().position(|&byte| is_special(byte))?;
+    Some(at + rest)
+}
+
+fn is_special(byte: u8) -> bool {
+    byte == b'"' || byte == b'\\' || byte < 0x20
+}
+
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::{is_special, plain_run, read};
+
+    #[test]
+    fn runs_of_plain_text_end_at_the_first_special_byte() {
+        for byte in 0..=u8::MAX {
+            for other in [b'x', b'"', b'\\', 0x1F, 0x20, 0x7F, 0x80, 0xFF] {
+                for length in 0..20 {
+                    let mut text = vec![b'!'; length];
+                    text.extend([byte, other, b'#', byte]);
+                    text.extend([0xC3; 7]);
+                    let expected = text.iter().position(|&byte| is_special(byte));
+                    assert_eq!(plain_run(&text), expected, "{text:?}");
+                }
+            }
+        }
+    }
 
     const EVENT: &str = r#"{"timestamp":"t","event_type":"alert","src_ip":"1.2.3.4","src_port":5,"dest_ip":"::1","dest_port":65535,"proto":"TCP","alert":{"source":{"ip":"a","port":1},"x":[1,-2.5,true,null,{}]},"flow":{"start":"s","src_ip":"a","src_port":1,"dest_ip":"b","dest_port":2}}"#;
 

@@ -20,7 +20,7 @@ mod peeltap_core {
     #[pymodule_export]
     use super::engine::Engine;
     #[pymodule_export]
-    use super::events::{FlowIndex, KnownEvents};
+    use super::events::{count_lines, FlowIndex, KnownEvents};
     #[pymodule_export]
     use super::header::{emit_header, emit_proxy_v2, parse_header, MalformedHeaderError};
     #[pymodule_export]

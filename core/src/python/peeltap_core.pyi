@@ -258,8 +258,11 @@ def emit_proxy_v2(
     fit. No rule is applied to the TLVs.
     """
 
+def count_lines(data: bytes) -> int:
+    """How many newlines there are in `data`; several times as fast as `bytes.count`."""
+
 class FlowIndex:
-    """Flow records as `KnownEvents` finds them; a record is any object, and told by its identity."""
+    """Flow records as `KnownEvents` finds them; a record is any object, told by its identity."""
 
     def __init__(self) -> None: ...
     def __len__(self) -> int:
@@ -270,7 +273,7 @@ class FlowIndex:
         record: object,
         observed: tuple[str, int, str, int],
         true: tuple[str, int, str, int] | None,
-        id: str,
+        name: str,
         vlan: tuple[int, ...],
         start: int,
         end: int | None,
