@@ -247,32 +247,3 @@ def test_a_stop_ends_a_batch_that_waits(tmp_path: Path) -> None:
             sink.deliver(many(1))
         program.go_on()
         sink.close()
-
-
-@pytest.mark.parametrize(("way", "count"), [("tcp", 100_000), ("tls", 20_000), ("unix", 10_000)])
-def test_a_hundred_thousand_while_it_is_killed_and_stopped(
-    tmp_path: Path, way: str, count: int
-) -> None:
-    events = many(count)
-    address, program = over(tmp_path, way)
-
-    def before(number: int) -> None:
-        if number % 4 == 1:
-            program.pause()
-            threading.Timer(0.1, program.go_on).start()
-        # With TLS it is seconds until it is back.
-        if number in {"tcp": (3, 7, 11, 15), "tls": (7, 15), "unix": ()}[way]:
-            # In the middle of a batch.
-            threading.Timer(0.01, program.restart).start()
-
-    with program:
-        # More than any kernel's receive buffer holds here.
-        sink = client(address, resend_kb=65_536, **proof(tmp_path, way))
-        told = drive(sink, events, size=count // 20, before=before)
-        wanted = {one.id for one in events}
-        if way != "unix":
-            # The last may have been lost with it: the next event shows.
-            program.restart()
-            drive(sink, [outgoing(count)])
-        until(lambda: set(idents(tmp_path)) >= wanted, "all events")
-    assert told.rejected == {}
