@@ -36,6 +36,7 @@ sources       where a live service's events come from: followed files, sockets
 relay         source to spool in one thread; commits what has arrived
 ids           what each event is called, however often it comes
 ledger        which batches have arrived; sans-IO
+glance        the few members of an event that a sink looks at, without reading it whole
 delivery      the spool, and a thread for each sink; how far they got
 sinks         what each kind of sink speaks, and when it has acknowledged
 notices       sentences for the log, not too often

@@ -97,13 +97,16 @@ class Outbound:
             directory / SPOOL,
             {one.name: one.backlog for one in ways},
             state.sinks(),
+            counts=state.counts(),
+            forgotten=state.forgotten(),
             rereads=rereads,
             notice=lambda text: say(logging.WARNING, text),
             **spool,
         )
         # Before anything is put: a crash must not make new again what is new now.
-        self._saved = self.spool.acked()
-        state.save_sinks(self._saved)
+        self._saved, counts = self.spool.kept()
+        state.save_sinks(self._saved, counts)
+        self._safe = self.spool.safe
         self._deliveries = [
             Delivery(
                 one.name,
@@ -155,7 +158,8 @@ class Outbound:
     def sync(self) -> int:
         """Up to this number nothing is needed of the source any more. Raises OSError."""
         self.spool.sync()
-        return self.spool.safe
+        self._safe = self.spool.safe
+        return self._safe
 
     @property
     def has_moved(self) -> bool:
@@ -164,10 +168,10 @@ class Outbound:
 
     def commit(self, source: Callable[[], None]) -> None:
         """Save how far the sinks got, and what `source` saves, together. Raises OSError."""
-        acked = self.spool.acked()
+        acked, counts = self.spool.kept()
         with self._state.transaction():
             source()
-            self._state.save_sinks(acked)
+            self._state.save_sinks(acked, counts, self._safe)
         self._saved = acked
         self.spool.forget(acked)
 

@@ -1,7 +1,9 @@
 """How far the source was read and how far each sink got: one SQLite file, one transaction.
 
     source   one row: the places in the source's files, as `sources.position` writes them
-    sinks    a row for each sink by its name: the spool's number up to which it has all
+    sinks    a row for each sink by its name: the spool's number up to which it has all, and how
+             much was put up to there, so that a gap behind it is known after a restart, too
+    spool    one row: the number up to which the source has forgotten
 
 Both change together, so after a crash no sink lacks what was forgotten in the source. Written ahead
 (WAL) and synchronously: what is saved survives a power cut.
@@ -17,7 +19,7 @@ import errno
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from ..sources import position
 from ..sources.position import Positions
@@ -26,9 +28,19 @@ FILE: Final = "events.sqlite"
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS source (one INTEGER PRIMARY KEY CHECK (one = 1), places TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS sinks (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sinks (
+    name TEXT PRIMARY KEY, number INTEGER NOT NULL, bytes INTEGER, lines INTEGER
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS spool (one INTEGER PRIMARY KEY CHECK (one = 1), forgotten INTEGER);
 """
-_VERSION: Final = 1
+_VERSION: Final = 2
+
+
+class Count(NamedTuple):
+    """What was ever put into the spool, up to one place in it."""
+
+    bytes: int
+    lines: int
 
 
 class DeliveryState:
@@ -100,12 +112,36 @@ class DeliveryState:
         """By name, the number up to which each sink has all."""
         return dict(self._connection.execute("SELECT name, number FROM sinks"))
 
-    def save_sinks(self, numbers: Mapping[str, int]) -> None:
-        """Replace the numbers of these sinks; within a transaction, or by itself."""
+    def counts(self) -> dict[str, Count]:
+        """By name, what was put up to each sink's place, where that is known."""
+        rows = self._connection.execute("SELECT name, bytes, lines FROM sinks WHERE lines NOT NULL")
+        return {name: Count(size, lines) for name, size, lines in rows}
+
+    def forgotten(self) -> int:
+        """The number up to which the source gives nothing again."""
+        row = self._connection.execute("SELECT forgotten FROM spool").fetchone()
+        return 0 if row is None else int(row[0])
+
+    def save_sinks(
+        self,
+        numbers: Mapping[str, int],
+        counts: Mapping[str, Count] | None = None,
+        forgotten: int | None = None,
+    ) -> None:
+        """Replace the places of these sinks; within a transaction, or by itself."""
+        known = {} if counts is None else counts
         with _told(self._path):
             self._connection.executemany(
-                "INSERT OR REPLACE INTO sinks (name, number) VALUES (?, ?)", numbers.items()
+                "INSERT OR REPLACE INTO sinks (name, number, bytes, lines) VALUES (?, ?, ?, ?)",
+                [
+                    (name, number, *known.get(name, (None, None)))
+                    for name, number in numbers.items()
+                ],
             )
+            if forgotten is not None:
+                self._connection.execute(
+                    "INSERT OR REPLACE INTO spool (one, forgotten) VALUES (1, ?)", (forgotten,)
+                )
 
     def keep_only(self, names: Iterable[str]) -> list[str]:
         """Forget all other sinks; which these were. Raises OSError."""
@@ -127,13 +163,16 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version not in (0, _VERSION):
+        if version > _VERSION:
             raise OSError(
                 errno.EINVAL, f"{path} is of a later release: use that one, or remove the file"
             )
+        if version == 1:
+            for column in ("bytes", "lines"):
+                connection.execute(f"ALTER TABLE sinks ADD COLUMN {column} INTEGER")
         connection.executescript(_SCHEMA)
         connection.execute(f"PRAGMA user_version = {_VERSION}")
-        connection.execute("SELECT * FROM source, sinks LIMIT 1").fetchall()
+        connection.execute("SELECT * FROM source, sinks, spool LIMIT 1").fetchall()
     except BaseException:
         connection.close()
         raise

@@ -77,8 +77,8 @@ class Cursor:
         self._fd = -1
         self._at = 0
 
-    def read(self, segment: Segment, number: int) -> Block | None:
-        """The first block of `segment` from `number` on, None if there is none.
+    def read(self, segment: Segment, number: int, last: int | None = None) -> Block | None:
+        """The first block of `segment` from `number` on, None if there is none up to `last`.
 
         Raises OSError.
         """
@@ -91,7 +91,8 @@ class Cursor:
             if len(head) < _HEAD.size:
                 return None
             length, check, count, found, bytes_before, lines_before = _HEAD.unpack(head)
-            if length > _MAX_FRAME:
+            if length > _MAX_FRAME or (last is not None and found > last):
+                # It is still to be read when more is asked for.
                 return None
             if found < number:
                 self._at += _HEAD.size + length

@@ -12,7 +12,8 @@ disk at once.
 
 A sink's backlog is what it has not taken. Where it reaches the sink's limit, either nothing more
 is read (`block`), or the sink's place moves on (`drop-oldest`): it finds a gap in its blocks, whose
-size their frames tell. A disk that takes nothing makes every sink one that blocks.
+size their frames tell, to the next run as well until what lies behind it is acknowledged. A disk
+that takes nothing makes every sink one that blocks.
 
 Where events wait in the source itself for whoever comes next (`spills` is false), nothing goes to
 disk: once memory is full, nothing more is read.
@@ -24,12 +25,15 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from peeltap_core import count_lines
 
+from .positions import Count
 from .segments import SEGMENT_BYTES, Block, Cursor, Segment, Segments
 
 MEMORY_BYTES: Final = 8 << 20
@@ -74,6 +78,9 @@ class _Place:
         # Put up to the end of what was taken; None until the first block tells.
         self.bytes: int | None = None
         self.lines: int | None = None
+        # The same up to `acked`; and the ends of the blocks that were taken since.
+        self.count: Count | None = None
+        self.ends: deque[tuple[int, Count]] = deque()
         # Taken before it was moved on, and perhaps not delivered yet.
         self.held = number
         self.cursor = Cursor()
@@ -83,6 +90,7 @@ class _Place:
 class Spool:
     """One for all sinks; `limits` by their names, `places` how far each got in earlier runs.
 
+    `counts` is what was put up to there, `forgotten` up to where the source gives nothing again;
     `rereads`: whether the source gives again what was not committed. Raises OSError where the
     directory cannot be used.
     """
@@ -93,6 +101,8 @@ class Spool:
         limits: Mapping[str, Limit],
         places: Mapping[str, int],
         *,
+        counts: Mapping[str, Count] = MappingProxyType({}),
+        forgotten: int = 0,
         rereads: bool = True,
         notice: Callable[[str], None] = lambda _: None,
         memory_bytes: int = MEMORY_BYTES,
@@ -131,13 +141,37 @@ class Spool:
             name: _Place(limit, places.get(name, self.last))
             for name, limit in limits.items()
         }
-        # What lies between a sink's place and the disk was never forgotten in the source: it comes
-        # again.
-        begins = self.last if newest is None else self._disk_first - 1
-        for place in self._places.values():
-            early = max(place.acked, begins)
-            place.acked = place.delivered = place.taken = place.held = early
+        for name, place in self._places.items():
+            known = counts.get(name) if name in places else None
+            self._begin(place, newest, known, forgotten)
         self.forget({name: place.acked for name, place in self._places.items()})
+
+    def _begin(
+        self, place: _Place, newest: Block | None, known: Count | None, forgotten: int
+    ) -> None:
+        """Where a sink goes on that has all up to `place.acked`, as earlier runs left it."""
+        before = place.acked
+        early = max(before, self.last if newest is None else self._disk_first - 1)
+        place.acked = place.delivered = place.taken = place.held = early
+        if newest is None or before > newest.number:
+            place.count = Count(self._bytes, self._lines)
+        elif before >= self._disk_first:
+            place.count = known
+        else:
+            oldest = self._segments.all[0]
+            place.count = Count(oldest.bytes_before, oldest.lines_before)
+            if (
+                known is not None
+                and known.lines < oldest.lines_before
+                and (before < forgotten or before == early)
+            ):
+                # It was moved on, and has not been told.
+                place.count = known
+                place.held = early - 1
+            # Or what lies between its place and the disk was never forgotten in the source: it
+            # comes again.
+        if place.count is not None:
+            place.bytes, place.lines = place.count
 
     # The relay's thread.
 
@@ -285,16 +319,28 @@ class Spool:
         """Each sink's place, as it may be saved."""
         return {name: place.acked for name, place in self._places.items()}
 
+    def kept(self) -> tuple[dict[str, int], dict[str, Count]]:
+        """The same, and what was put up to there."""
+        with self._changed:
+            places = self._places.items()
+            counts = {name: place.count for name, place in places if place.count is not None}
+            return {name: place.acked for name, place in places}, counts
+
     def forget(self, saved: Mapping[str, int]) -> None:
         """The places in `saved` are kept for the next start: files that nobody needs go."""
-        places = [(place, saved.get(name, 0)) for name, place in self._places.items()]
+        with self._changed:
+            # Together, as they belong together: a sink's thread is about to move them.
+            places = [
+                (saved.get(name, 0), place.taken, place.held)
+                for name, place in self._places.items()
+            ]
 
         def unneeded(segment: Segment) -> bool:
-            for place, number in places:
-                if segment.last > max(place.taken, number):
+            for number, taken, held in places:
+                if segment.last > max(taken, number):
                     return False
                 # What it took before it was moved on, and has not delivered.
-                if number < segment.last and segment.first <= place.held:
+                if number < segment.last and segment.first <= held:
                     return False
             return True
 
@@ -348,10 +394,10 @@ class Spool:
             if segment.last < first:
                 continue
             try:
-                block = place.cursor.read(segment, max(first, segment.first))
+                block = place.cursor.read(segment, max(first, segment.first), last)
             except FileNotFoundError:
                 continue
-            if block is not None and block.number <= last:
+            if block is not None:
                 return block
         return None
 
@@ -362,6 +408,7 @@ class Spool:
             if events > 0:
                 gap = Gap(events, blocks[0].bytes_before - place.bytes)
                 place.dropped = Gap(*(a + b for a, b in zip(place.dropped, gap, strict=True)))
+        place.ends += [(one.number, Count(one.bytes_after, one.lines_after)) for one in blocks]
         place.bytes, place.lines = blocks[-1].bytes_after, blocks[-1].lines_after
         place.taken = max(place.taken, blocks[-1].number)
         place.held = blocks[-1].number
@@ -376,8 +423,11 @@ class Spool:
 
     def ack(self, name: str, number: int) -> None:
         """What sink `name` has up to `number` is safe there."""
-        place = self._places[name]
-        place.acked = max(place.acked, number)
+        with self._changed:
+            place = self._places[name]
+            place.acked = max(place.acked, number)
+            while place.ends and place.ends[0][0] <= number:
+                place.count = place.ends.popleft()[1]
 
     # Any thread.
 

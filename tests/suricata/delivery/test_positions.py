@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from suricata.delivery.positions import DeliveryState
+from suricata.delivery.positions import Count, DeliveryState
 from suricata.sources import position
 from suricata.sources.position import Position, Positions, Print
 
@@ -23,11 +23,12 @@ def test_what_is_saved_together_is_there_again(tmp_path: Path) -> None:
     assert (one.load(), one.sinks()) == (({}, None), {})
     with one.transaction():
         one.save(PLACES)
-        one.save_sinks({"a": 3, "b": 1})
+        one.save_sinks({"a": 3, "b": 1}, {"a": Count(90, 9)}, 7)
     one.save_sinks({"b": 2})
     # Another process, after this one was killed.
     assert state(tmp_path).load() == (PLACES, None)
     assert state(tmp_path).sinks() == {"a": 3, "b": 2}
+    assert (state(tmp_path).counts(), state(tmp_path).forgotten()) == ({"a": (90, 9)}, 7)
     assert state(tmp_path).keep_only(["b", "c"]) == ["a"]
     assert one.sinks() == {"b": 2}
     one.close()
@@ -65,6 +66,22 @@ def test_places_of_an_earlier_release_are_taken_over(tmp_path: Path) -> None:
     assert one.load() == (PLACES, None)
     one.save({})
     assert state(tmp_path).load() == ({}, None)
+
+
+def test_a_file_that_knows_no_counts_is_gone_on_with(tmp_path: Path) -> None:
+    before = sqlite3.connect(tmp_path / "events.sqlite", isolation_level=None)
+    before.executescript(
+        "CREATE TABLE sinks (name TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;"
+        "INSERT INTO sinks VALUES ('a', 3); PRAGMA user_version = 1;"
+    )
+    before.close()
+    for _ in range(2):
+        one = state(tmp_path)
+        assert (one.sinks(), one.counts(), one.forgotten()) == ({"a": 3}, {}, 0)
+        one.close()
+    one = state(tmp_path)
+    one.save_sinks({"a": 4}, {"a": Count(1, 2)}, 3)
+    assert (one.counts(), one.forgotten()) == ({"a": (1, 2)}, 3)
 
 
 def test_a_damaged_file_is_set_aside_and_named(tmp_path: Path) -> None:

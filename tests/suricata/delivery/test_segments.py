@@ -51,6 +51,17 @@ def test_blocks_come_back_in_files_of_the_size_that_was_asked_for(tmp_path: Path
     again.close()
 
 
+def test_what_is_not_wanted_yet_is_still_there_when_it_is(tmp_path: Path) -> None:
+    segments = filled(tmp_path, 4)
+    [segment] = segments.all
+    cursor = Cursor()
+    assert cursor.read(segment, 1, 2) == block(1)
+    assert cursor.read(segment, 3, 2) is None
+    assert cursor.read(segment, 3, 3) == block(3)
+    cursor.close()
+    segments.close()
+
+
 def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size - 1)
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from suricata.delivery.positions import Count
 from suricata.delivery.spool import Limit, Spool, Taken
 
 WIDE = Limit(1 << 30)
@@ -182,9 +183,10 @@ def test_a_full_backlog_blocks_or_drops_what_is_oldest(tmp_path: Path) -> None:
     assert both.has_room
     assert both.status("drop")["backlog"] <= 1 << 20
     first = take(both, "drop")
-    assert first.gap is None  # nothing was taken before: it cannot tell what is missing
     kept = len(first.blocks) * 100 + len(drain(both, "drop"))
     assert kept * LINE <= 1 << 20
+    # Though nothing was taken before.
+    assert first.gap == (put - kept, (put - kept) * LINE)
     both.forget(both.acked())
     both.close()
 
@@ -217,6 +219,106 @@ def test_a_gap_tells_how_many_are_missing(tmp_path: Path) -> None:
         gap = take(again, "a").gap
     assert gap.events <= taken.gap.events
     again.close()
+
+
+class Runs:
+    """A sink `a` that may lose, and what is kept from run to run, each ended by a kill."""
+
+    def __init__(self, place: Path, limit: int = 1 << 19, spill_seconds: float = 0) -> None:
+        self._place = place
+        self._more = {"spill_seconds": spill_seconds}
+        self._limit = Limit(limit, drops=True)
+        self._kept: tuple[dict[str, int], dict[str, Count]] = ({}, {})
+        self.forgotten = 0
+        self.spool = self._begin()
+        self.put = 0
+
+    def _begin(self) -> Spool:
+        numbers, counts = self._kept
+        more = {"counts": counts, "forgotten": self.forgotten, **self._more}
+        begun = spool(self._place, limits={"a": self._limit}, places=numbers, **more)
+        self._kept = begun.kept()
+        return begun
+
+    def fill(self, blocks: int) -> None:
+        for _ in range(blocks):
+            self.spool.put(lines(self.put, 100), self.put)
+            self.put += 100
+
+    def save(self) -> None:
+        """As a commit does it."""
+        self.spool.sync()
+        self.forgotten = self.spool.safe
+        self._kept = self.spool.kept()
+        self.spool.forget(self._kept[0])
+
+    def kill(self) -> None:
+        self.spool = self._begin()
+
+    def all(self) -> tuple[int, int]:
+        """Events that are there, and those that are told to be missing."""
+        found = missing = 0
+        while (taken := take(self.spool, "a")).blocks:
+            found += sum(block.events for block in taken.blocks)
+            missing += taken.gap.events if taken.gap else 0
+        return found, missing
+
+
+def test_a_gap_is_told_after_a_kill_until_what_lies_behind_it_is_acknowledged(
+    tmp_path: Path,
+) -> None:
+    runs = Runs(tmp_path)
+    runs.fill(1)
+    done(runs.spool, "a", take(runs.spool, "a").blocks[-1].number)
+    runs.spool.tidy(runs.put)
+    runs.save()
+    # It has all, takes nothing more, and is moved on; of what was before the gap nothing is left.
+    runs.fill(200)
+    runs.save()
+    for _ in range(2):
+        runs.kill()
+        assert runs.spool.status("a")["backlog"] <= 1 << 19
+        taken = take(runs.spool, "a", size=1)
+        assert taken.gap is not None
+        assert taken.blocks[0].lines_before == 100 + taken.gap.events
+    # Moved on still more, before it was told.
+    runs.fill(100)
+    runs.save()
+    runs.kill()
+    found, missing = runs.all()
+    assert (missing > taken.gap.events, found + missing) == (True, runs.put - 100)
+    # Told and acknowledged it is not told again.
+    done(runs.spool, "a", runs.spool.last)
+    runs.save()
+    runs.fill(1)
+    runs.kill()
+    assert runs.all() == (100, 0)
+
+
+def test_what_the_source_gives_again_is_no_gap(tmp_path: Path) -> None:
+    # A sink is said to have what its client took and has not made safe yet; the rest goes to disk.
+    runs = Runs(tmp_path, 1 << 30, spill_seconds=1e9)
+    runs.fill(11)
+    take(runs.spool, "a")
+    runs.spool.delivered("a", 5)
+    runs.spool.spill(0)
+    runs.save()
+    assert runs.forgotten == 0
+    for _ in range(2):
+        runs.kill()
+        assert runs.all() == (600, 0)
+
+
+def test_numbers_that_were_in_memory_alone_are_no_gap(tmp_path: Path) -> None:
+    runs = Runs(tmp_path, 1 << 30)
+    runs.fill(3)
+    done(runs.spool, "a", take(runs.spool, "a").blocks[-1].number)
+    runs.spool.tidy(runs.put)
+    runs.save()
+    runs.kill()
+    assert runs.spool.last == 3
+    runs.fill(2)
+    assert runs.all() == (200, 0)
 
 
 def test_a_long_block_is_cut_between_lines(tmp_path: Path) -> None:

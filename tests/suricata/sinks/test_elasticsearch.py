@@ -183,30 +183,6 @@ def test_it_says_what_it_found() -> None:
         client(server).check()
 
 
-def test_a_hundred_thousand_through_all_troubles_are_there_once() -> None:
-    events = many(100_000)
-    faults = ("reset", "lost", "busy", "failing", "garbage", "other", "half", "slow", "denied")
-    with Bulk() as server:
-        # Of each batch some events are refused once, one for good.
-        poison = {one.id for one in events[::5000]}
-        for one in events[1::997]:
-            server.item_faults[one.id] = -429
-        for ident in poison:
-            server.item_faults[ident] = 400
-
-        def before(number: int) -> None:
-            if number % 7 == 3:
-                server.restart()
-            server.faults.extend(faults[number % len(faults) :][:2])
-
-        sink = client(server)
-        told = drive(sink, events, before=before)
-    assert set(told.rejected) == poison
-    assert set(server.documents) == {one.id for one in events} - poison
-    assert server.complaints == []
-    assert len(told.sentences) > 20
-
-
 def test_a_line_that_is_no_json_is_refused_by_the_server_alone() -> None:
     with Bulk() as server:
         bad = Outgoing("x.1", b"{", {})

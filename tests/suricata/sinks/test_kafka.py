@@ -155,36 +155,3 @@ def test_without_the_library_it_says_what_to_install(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "confluent_kafka", None)
     with pytest.raises(ValueError, match=r"confluent-kafka is not installed; .* peeltap\[kafka\]"):
         KafkaClient(Kafka(brokers=["127.0.0.1:9092"]))
-
-
-def test_a_hundred_thousand_while_brokers_go_come_and_refuse(cluster: MockCluster) -> None:
-    events = many(100_000)
-    retriable = [
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.NOT_ENOUGH_REPLICAS,
-        KafkaError._TRANSPORT,
-        KafkaError.REQUEST_TIMED_OUT,
-    ]
-
-    timers: list[threading.Timer] = []
-
-    def before(number: int) -> None:
-        if number % 5 == 1:
-            cluster.down(1 + number % 3)
-            timers.append(threading.Timer(0.2, cluster.up, [1 + number % 3]))
-            timers[-1].start()
-        elif number % 5 == 2:
-            cluster.fail(retriable)
-        elif number % 5 == 3:
-            cluster.slow(20)
-        else:
-            cluster.slow(0)
-            cluster.fail([KafkaError.TOPIC_AUTHORIZATION_FAILED] * (number % 5 == 4))
-
-    sink = client(cluster)
-    told = drive(sink, events, before=before)
-    for timer in timers:
-        timer.join()
-    assert told.rejected == {}
-    assert len(told.sentences) >= 1
-    assert set(cluster.idents()) == {one.id for one in events}

@@ -197,11 +197,10 @@ def test_a_stop_ends_a_batch_that_waits(server: Program, port: int) -> None:
     sink.close()
 
 
-@pytest.mark.parametrize("once", [0, 3600], ids=["as they come", "once"])
-def test_a_hundred_thousand_while_it_is_killed_and_stopped(
-    server: Program, port: int, once: int
+def test_ten_thousand_as_they_come_while_it_is_killed_and_stopped(
+    server: Program, port: int
 ) -> None:
-    events = many(100_000 if once else 10_000)
+    events = many(10_000)
     gone = free_port()
 
     timers: list[threading.Timer] = []
@@ -220,15 +219,13 @@ def test_a_hundred_thousand_while_it_is_killed_and_stopped(
 
     with pytest.raises(Unavailable, match="see whether it runs"):
         client(gone).deliver(events[:1])
-    told = drive(client(port, once_seconds=once), events, before=before)
+    told = drive(client(port), events, size=500, before=before)
     # Whoever restarts it may still be at it.
     for timer in timers:
         timer.join()
     until(lambda: _up(port), "Redis")
     found = idents(port)
     assert set(found) == {one.id for one in events}
-    if once:
-        assert max(found.values()) == 1
     assert told.rejected == {}
 
 

@@ -151,21 +151,3 @@ def test_an_event_without_a_time_has_that_of_its_arrival() -> None:
         line = b'{"peeltap":{"id":"x.1"}}'
         client(server).deliver([Outgoing("x.1", line, {"peeltap": {"id": "x.1"}})])
     assert "time" not in server.events[0]
-
-
-def test_a_hundred_thousand_through_all_troubles_are_there() -> None:
-    events = many(100_000)
-    faults = ("reset", "lost", "busy", "failing", "garbage", "other", "half", "slow", "denied")
-    with Collector(token=TOKEN) as server:
-        server.poison = {one.id for one in events[2500::25_000]}
-
-        def before(number: int) -> None:
-            if number % 7 == 3:
-                server.restart()
-            server.faults.extend(faults[number % len(faults) :][:2])
-
-        told = drive(client(server), events, before=before)
-    assert set(told.rejected) == server.poison
-    assert set(server.indexed) == {one.id for one in events} - server.poison
-    assert server.complaints == []
-    assert len(told.sentences) > 20

@@ -6,7 +6,6 @@ import re
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ pytestmark = pytest.mark.tool("rsyslogd")
 
 def client(address: str, **more: Any) -> SyslogClient:
     return SyslogClient(
-        Syslog.model_validate({"address": address, "timeout_seconds": 60, "host": "trap", **more})
+        Syslog.model_validate({"address": address, "timeout_seconds": 5, "host": "trap", **more})
     )
 
 
@@ -188,8 +187,7 @@ def test_a_receiver_that_is_slow_is_waited_for_and_gets_nothing_twice(
     events = many(count)
     address, program = over(tmp_path, way)
     with program:
-        # The kernel gives up what takes nothing for four times as long.
-        sink = client(address)
+        sink = client(address, timeout_seconds=5)
         sink.deliver(events[:10])
         program.pause()
         sink._link._settings = sink._settings.model_copy(update={"timeout_seconds": 0.3})
@@ -249,40 +247,3 @@ def test_a_stop_ends_a_batch_that_waits(tmp_path: Path) -> None:
             sink.deliver(many(1))
         program.go_on()
         sink.close()
-
-
-@pytest.mark.parametrize(("way", "count"), [("tcp", 100_000), ("tls", 20_000), ("unix", 10_000)])
-def test_a_hundred_thousand_while_it_is_killed_and_stopped(
-    tmp_path: Path, way: str, count: int
-) -> None:
-    events = many(count)
-    address, program = over(tmp_path, way)
-
-    timers: list[threading.Timer] = []
-
-    def later(seconds: float, what: Callable[[], None]) -> None:
-        timers.append(threading.Timer(seconds, what))
-        timers[-1].start()
-
-    def before(number: int) -> None:
-        if number % 4 == 1:
-            program.pause()
-            later(0.1, program.go_on)
-        # With TLS it is seconds until it is back.
-        if number in {"tcp": (3, 7, 11, 15), "tls": (7, 15), "unix": ()}[way]:
-            # In the middle of a batch.
-            later(0.01, program.restart)
-
-    with program:
-        # More than any kernel's receive buffer holds here.
-        sink = client(address, resend_kb=65_536, **proof(tmp_path, way))
-        told = drive(sink, events, size=count // 20, before=before)
-        for timer in timers:
-            timer.join()
-        wanted = {one.id for one in events}
-        if way != "unix":
-            # The last may have been lost with it: the next event shows.
-            program.restart()
-            drive(sink, [outgoing(count)])
-        until(lambda: set(idents(tmp_path)) >= wanted, "all events")
-    assert told.rejected == {}

@@ -171,21 +171,3 @@ def test_it_says_what_it_found() -> None:
         server.faults.append("failing")
         with pytest.raises(Unavailable, match="503"):
             client(server).check()
-
-
-def test_a_hundred_thousand_through_all_troubles_are_there() -> None:
-    events = many(100_000)
-    faults = ("reset", "lost", "busy", "failing", "slow", "denied")
-    with Hook() as server:
-        server.poison = {one.id for one in events[2500::25_000]}
-
-        def before(number: int) -> None:
-            if number % 7 == 3:
-                server.restart()
-            server.faults.extend(faults[number % len(faults) :][:2])
-
-        told = drive(client(server), events, before=before)
-    assert set(told.rejected) == server.poison
-    assert set(server.events) == {one.id for one in events} - server.poison
-    assert server.complaints == []
-    assert len(told.sentences) > 15
