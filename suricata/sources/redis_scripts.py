@@ -112,7 +112,7 @@ HOLD: Final = """#!lua flags=allow-oom
 -- KEYS: workers, inbox, partitions, their leases.
 -- ARGV: worker, lease in ms, number of partitions, group.
 -- Renews what is held, and takes what is free, up to a fair share.
--- Answers how many workers there are, how many entries wait, how many of these were read and are not
+-- Answers how many workers there are, how many entries wait, how many of these were read and not
 -- acknowledged, and the partitions that are held.
 local workers, me, lease, parts = KEYS[1], ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
 local time = redis.call('TIME')
