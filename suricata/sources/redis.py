@@ -195,7 +195,8 @@ class RedisSource:
             self._prepare()
         keys = [self._workers, self._settings.inbox, *self._streams, *self._leases]
         parts = self._settings.partitions
-        told = (self._worker, self._lease_ms, parts, self._settings.group)
+        settings = self._settings
+        told = (self._worker, self._lease_ms, parts, settings.group, int(settings.delete))
         answer = self._link.run(HOLD, keys, told)
         self._hold_at = now + self._settings.lease_seconds / 5
         self._present, self._waiting, self._pending, mine = answer

@@ -22,6 +22,7 @@ from pipeline.status import ask
 from reassembly.redis_flows import Site, put
 from tests.support.programs import Program, free_port, until
 from tests.support.redis_load import event, push, sequences
+from tests.test_monitoring import wanted_of_workers
 
 from .test_worker import ROOT, held, ids, link, waiting, write_config
 
@@ -119,6 +120,7 @@ def test_one_that_dies_is_begun_again_and_all_is_told_and_all_end_together(
             )
 
         until(is_exposed, "the metrics")
+        assert wanted_of_workers() <= {name.partition("{")[0] for name in metrics(listen)}
         # 3. Redis does not answer, and does again.
         server.kill()
         until(lambda: total(metrics(listen), "events_source_up") == 0, "the trouble")
