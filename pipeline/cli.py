@@ -346,8 +346,9 @@ Exit codes:  0 all acknowledged it   1 one did not   2 wrong use or configuratio
         _doctor_options,
         """\
 Looks at privileges, kernel, interfaces, offloads, the tap's quarantine, clock,
-directories, Suricata, its configuration and rules; and, where it runs, at what
-the service says of itself. Changes nothing.
+directories, Suricata, its configuration and rules, Redis, the page; and, where
+it runs, at what the service says of itself. Changes nothing. A configuration of
+workers alone is looked at as such.
 
   peeltap doctor -c peeltap.yaml
 

@@ -198,9 +198,12 @@ def doctor(asked: Namespace) -> int:
     """Run `peeltap doctor`."""
     from pipeline.doctor import examine, report
     from pipeline.doctor.finding import worst
+    from pipeline.errors import UsageError
     from pipeline.progress import progress
 
     whole = examine.load(asked.config)
+    if asked.canary and whole.capture is None:
+        raise UsageError("--canary: this configuration captures nothing that one could fly through")
     with progress(quiet=asked.quiet or asked.json) as shown:
         shown.stage("looking")
         findings = examine.examine(whole, test_rules=not asked.quick, control=asked.socket)

@@ -22,6 +22,7 @@ from typing import Any, Final
 
 from peeltap_core import Live
 
+from pipeline import stages
 from pipeline.checkpointing import Checkpoints
 from pipeline.config import Config
 from pipeline.config_check import Whole
@@ -36,6 +37,7 @@ from pipeline.outlet import Kind, Opened, Outlet
 from pipeline.page.decoys import Decoys
 from pipeline.page.watch import Watch
 from pipeline.service_settings import Capture
+from pipeline.stages import open_enrichment, placed
 from reassembly.capture_filter import FilterError, Instruction, compile_filter
 from reassembly.checkpoint import CheckpointStore
 from reassembly.engine_config import engine_config
@@ -43,15 +45,11 @@ from reassembly.live_store import LiveStore
 from reassembly.store import StoreError
 from suricata import stats
 from suricata.enrich import Enricher
-from suricata.enrichment import EnrichmentError
-from suricata.enrichment.settings import Named
-from suricata.enrichment.stage import open_stage
 from suricata.external import External
 from suricata.messages import SupervisorEvent
 from suricata.process import SuricataError
-from suricata.relay import Relay, Stage
-from suricata.session_store import SessionStoreError
-from suricata.sources import Source, SourceError
+from suricata.relay import Relay
+from suricata.sources import Source
 from suricata.sources.elsewhere import Elsewhere
 from suricata.sources.file import FileSource
 from suricata.sources.position import Keeper
@@ -63,16 +61,7 @@ FLOWS_FILE: Final = "flows.sqlite"
 TABLE_FILE: Final = "connections.db"
 SURICATA_DIRECTORY: Final = "suricata"
 
-FAILURES: Final = (
-    TapError,
-    StoreError,
-    SuricataError,
-    SourceError,
-    FilterError,
-    EnrichmentError,
-    SessionStoreError,
-    OSError,
-)
+FAILURES: Final = (*stages.FAILURES, TapError, SuricataError, FilterError)
 """What keeps the service from starting, each with one sentence."""
 
 
@@ -389,26 +378,10 @@ def _source(
     )
 
 
-def open_enrichment(whole: Whole, say: Callable[[int, str], None]) -> Stage | None:
-    """What stands between correction and sinks, if anything does. Raises one of FAILURES."""
-    return open_stage(
-        whole.enrichment, whole.sessions, whole.state.directory, segments=_placed(whole), say=say
-    )
-
-
-def _placed(whole: Whole) -> list[Named]:
-    """The segments of the topology file, if there is one."""
-    if whole.enrichment.topology is None:
-        return []
-    from pipeline import places, topology_file
-
-    return places.segments(topology_file.load(whole.enrichment.topology).settings)
-
-
 def decoys(whole: Whole) -> Decoys:
     """The map of the page, nothing of it touched yet."""
     known = whole.enrichment
-    return Decoys(known.decoys, [*known.segments, *_placed(whole)])
+    return Decoys(known.decoys, [*known.segments, *placed(whole)])
 
 
 _LEVELS: Final[dict[str, Callable[[Logger], Callable[..., Any]]]] = {

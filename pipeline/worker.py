@@ -25,7 +25,7 @@ from pipeline.errors import PeeltapError, RunError, UsageError
 from pipeline.flow_settings import open_store
 from pipeline.logs import Logger, Logs
 from pipeline.outbound import open_outbound, open_state
-from pipeline.parts import FAILURES, open_enrichment
+from pipeline.stages import FAILURES, open_enrichment
 from pipeline.worker_link import Report, Sender
 from reassembly.redis_store import RedisStore
 from suricata.enrich import Enricher

@@ -20,6 +20,8 @@ from .sinks.settings import (
     Webhook,
 )
 
+MOST_PARTITIONS: Final = 256
+
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 
@@ -51,7 +53,7 @@ class RedisEvents(RedisServer):
     )
     group: Text = Field(default="peeltap", description="the consumer group of all workers")
     partitions: int = Field(
-        default=16, ge=1, le=256, description="among how many streams flows are divided"
+        default=16, ge=1, le=MOST_PARTITIONS, description="among how many streams flows are divided"
     )
     lease_seconds: float = Field(
         default=10,

@@ -21,6 +21,8 @@ from pipeline.metrics import StatusCollector
 from pipeline.page.settings import PageSettings
 from pipeline.service_settings import Capture, Control, Log, Metrics, State
 from pipeline.summary import OUTCOMES, VERDICTS, Events, Summary
+from pipeline.worker_metrics import of_workers
+from pipeline.workers_report import WorkersReporter
 from reassembly import records
 from reassembly.engine_config import engine_config
 from reassembly.layout import BINARY_KINDS, NUMBER_ROLES, TEXT_KINDS
@@ -38,7 +40,7 @@ from suricata.event_settings import (
 )
 from suricata.settings import EveType, SuricataSettings
 from tap.settings import TapSettings
-from tests.pipeline.samples import REPORT
+from tests.pipeline.samples import REPORT, Asked, worker
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").glob("*.md")])
@@ -261,6 +263,19 @@ def test_what_the_service_tells_is_in_the_documentation() -> None:
     for family in registry.collect():
         assert (family.name, "") in told or any(
             rest and family.name.startswith(name) for name, rest in told
+        ), family.name
+
+
+def test_what_workers_tell_is_in_the_documentation() -> None:
+    text = section(page("scale.md"), "Watching it")
+    told = WorkersReporter(config="w.yaml", partitions=16, workers=[Asked(worker(1))]).report()
+    for key in told.keys() - {"service", "rates"}:
+        assert f"| `{key}` |" in text, key
+    documented = f"{text}{section(page('run.md'), 'Metrics')}"
+    names = re.findall(r"`(peeltap_[a-z_]+?)(?:_total)?(\*)?`", documented)
+    for family in of_workers(told):
+        assert (family.name, "") in names or any(
+            rest and family.name.startswith(name) for name, rest in names
         ), family.name
 
 

@@ -19,7 +19,9 @@ import yaml
 from prometheus_client import CollectorRegistry, generate_latest
 
 from pipeline.metrics import StatusCollector
-from tests.pipeline.samples import REPORT
+from pipeline.worker_metrics import of_workers
+from pipeline.workers_report import WorkersReporter
+from tests.pipeline.samples import REPORT, Asked, worker
 
 ROOT = Path(__file__).parents[1]
 RULES = ROOT / "packaging" / "prometheus" / "peeltap.rules.yml"
@@ -70,13 +72,35 @@ def promtool(*argv: str | Path) -> str:
     return done.stdout
 
 
-def test_every_metric_exists() -> None:
+def _exposed_by(collector: StatusCollector) -> set[str]:
     registry = CollectorRegistry(auto_describe=False)
-    registry.register(StatusCollector(lambda: REPORT))
-    exposed = exposed_names(generate_latest(registry).decode())
-    assert names_of_rules() <= exposed
-    assert names_of_dashboard() <= exposed
-    assert len(names_of_rules()) > 10
+    registry.register(collector)
+    return exposed_names(generate_latest(registry).decode())
+
+
+def _of_service() -> set[str]:
+    return _exposed_by(StatusCollector(lambda: REPORT))
+
+
+def _of_workers() -> set[str]:
+    told = WorkersReporter(config="w.yaml", partitions=16, workers=[Asked(worker(1))]).report()
+    return _exposed_by(StatusCollector(lambda: told, of_workers))
+
+
+def wanted_of_service() -> set[str]:
+    """What rules and dashboard ask of `peeltap run`: all but what workers alone have."""
+    return (names_of_rules() | names_of_dashboard()) - (_of_workers() - _of_service())
+
+
+def wanted_of_workers() -> set[str]:
+    """What rules and dashboard ask of `peeltap enrich --workers` alone."""
+    return (names_of_rules() | names_of_dashboard()) & (_of_workers() - _of_service())
+
+
+def test_every_metric_exists() -> None:
+    assert names_of_rules() | names_of_dashboard() <= _of_service() | _of_workers()
+    assert len(wanted_of_service()) > 20
+    assert len(wanted_of_workers()) > 5
 
 
 @pytest.mark.tool("promtool")

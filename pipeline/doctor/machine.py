@@ -59,6 +59,13 @@ def findings(machine: Machine, *, makes_tap: bool, service_runs: bool) -> Iterat
         yield from _directory(directory)
 
 
+def of_workers(machine: Machine) -> Iterator[Finding]:
+    """All about the machine that workers need, who capture nothing."""
+    yield from _clock(machine)
+    for directory in machine.directories:
+        yield from _directory(directory)
+
+
 def _privileges(machine: Machine, service_runs: bool) -> Iterator[Finding]:
     topic = "privileges"
     missing = [name for name in NEEDED if name not in machine.capabilities]

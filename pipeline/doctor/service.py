@@ -41,15 +41,47 @@ def findings(answer: Answer) -> Iterator[Finding]:
     uptime = told.get("uptime_seconds")
     since = f" for {uptime:,.0f} s" if isinstance(uptime, int | float) else ""
     yield ok("service", f"it is {told.get('state', 'running')}{since}, pid {told.get('pid')}")
+    if told.get("mode") == "workers":
+        yield from _workers(status)
+        yield from _events(_of(status, "events"))
+        yield from _store(_of(status, "store"))
+        return
     yield from _capture(_of(status, "capture"))
     yield from _connections(status)
     yield from _output(_of(status, "output"))
     yield from _suricata(_of(status, "suricata"))
     yield from _events(_of(status, "events"))
+    trouble = _of(status, "flows").get("trouble")
+    if trouble:
+        yield fail("flows", str(trouble), "see flows.redis; records are kept and sent later")
     for part in ("store", "checkpoint"):
-        trouble = _of(status, part).get("error")
+        trouble = _of(status, part).get("trouble")
         if trouble:
             yield fail(part, str(trouble), "see the directory under state")
+
+
+def _workers(status: Status) -> Iterator[Finding]:
+    topic = "workers"
+    workers = status.get("workers")
+    known = workers if isinstance(workers, list) else []
+    up = [one for one in known if isinstance(one, Mapping) and one.get("up")]
+    complaints = status.get("complaints")
+    for complaint in complaints if isinstance(complaints, list) else ():
+        yield warn(topic, str(complaint), "see the log of the workers, at level error")
+    if not up:
+        yield fail(topic, "none is up: nothing is corrected here", "see their log")
+        return
+    group = _of(status, "group")
+    yield ok(
+        topic,
+        f"{len(up)} of {len(known)} are up, with {_count(group, 'held')} of"
+        f" {_count(group, 'partitions')} partitions",
+    )
+
+
+def _store(store: Status) -> Iterator[Finding]:
+    if store.get("trouble"):
+        yield fail("store", str(store["trouble"]), "see flows.redis; events wait meanwhile")
 
 
 def _capture(capture: Status) -> Iterator[Finding]:

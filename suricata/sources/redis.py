@@ -76,6 +76,36 @@ class _Part:
         return b"%b-%d" % (moment, int(sequence) + 1)
 
 
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Where all of one inbox lies. In a cluster in one slot: they share a tag."""
+
+    about: str
+    workers: str
+    streams: list[str]
+    leases: list[str]
+
+    @classmethod
+    def of(cls, settings: RedisEvents) -> Keys:
+        """The keys of the inbox of `settings`."""
+        return cls.divided(settings, settings.partitions)
+
+    @classmethod
+    def divided(cls, settings: RedisEvents, partitions: int) -> Keys:
+        """As `of`, with another number of partitions."""
+        key = settings.inbox
+        # As Redis Cluster reads braces: what lies within the first pair decides on the node.
+        tag = key.partition("{")[2].partition("}")
+        base = f"{key}:peeltap" if tag[0] and tag[1] else f"{{{key}}}:peeltap"
+        numbers = range(partitions)
+        return cls(
+            base,
+            f"{base}:workers",
+            [key] if settings.is_direct else [f"{base}:{n}" for n in numbers],
+            [f"{base}:lease:{n}" for n in numbers],
+        )
+
+
 _Token = list[tuple[_Part, bytes, int]]
 
 
@@ -103,15 +133,9 @@ class RedisSource:
         self._worker = (worker or f"{host}-{os.getpid()}-{token_hex(4)}").encode()
         self._lease_ms = int(settings.lease_seconds * 1000)
         self._mode = "direct" if settings.is_direct else settings.mode.replace("list", "lpush")
-        key = settings.inbox
-        # As Redis Cluster reads braces: what lies within the first pair decides on the node.
-        tag = key.partition("{")[2].partition("}")
-        base = f"{key}:peeltap" if tag[0] and tag[1] else f"{{{key}}}:peeltap"
-        numbers = range(settings.partitions)
-        self._about = base
-        self._workers = f"{base}:workers"
-        self._streams = [key] if settings.is_direct else [f"{base}:{n}" for n in numbers]
-        self._leases = [f"{base}:lease:{n}" for n in numbers]
+        keys = Keys.of(settings)
+        self._about, self._workers = keys.about, keys.workers
+        self._streams, self._leases = keys.streams, keys.leases
         self._name = b""
         self._held: dict[int, _Part] = {}
         self._turn = 0
@@ -171,7 +195,8 @@ class RedisSource:
             self._prepare()
         keys = [self._workers, self._settings.inbox, *self._streams, *self._leases]
         parts = self._settings.partitions
-        told = (self._worker, self._lease_ms, parts, self._settings.group)
+        settings = self._settings
+        told = (self._worker, self._lease_ms, parts, settings.group, int(settings.delete))
         answer = self._link.run(HOLD, keys, told)
         self._hold_at = now + self._settings.lease_seconds / 5
         self._present, self._waiting, self._pending, mine = answer

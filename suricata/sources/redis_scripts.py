@@ -110,7 +110,7 @@ return answer
 
 HOLD: Final = """#!lua flags=allow-oom
 -- KEYS: workers, inbox, partitions, their leases.
--- ARGV: worker, lease in ms, number of partitions, group.
+-- ARGV: worker, lease in ms, number of partitions, group, whether what is delivered is removed.
 -- Renews what is held, and takes what is free, up to a fair share.
 -- Answers how many workers there are, how many entries wait, how many of these were read and not
 -- acknowledged, and the partitions that are held.
@@ -144,9 +144,18 @@ local function length(key)
 end
 local waiting, pending = KEYS[2] == KEYS[3] and 0 or length(KEYS[2]), 0
 for number = 0, parts - 1 do
-  waiting = waiting + length(KEYS[3 + number])
+  local stream = KEYS[3 + number]
   -- No group, no summary: the next one who reads makes it.
-  pending = pending + (redis.pcall('XPENDING', KEYS[3 + number], ARGV[4])[1] or 0)
+  local open = redis.pcall('XPENDING', stream, ARGV[4])[1] or 0
+  pending = pending + open
+  if ARGV[5] == '1' then
+    waiting = waiting + length(stream)
+  else
+    -- Of what stays, what the group has not got to. A `lag` that Redis does not know is nil.
+    for _, one in ipairs(redis.pcall('XINFO', 'GROUPS', stream)) do
+      if one[2] == ARGV[4] then waiting = waiting + open + (tonumber(one[12]) or 0) end
+    end
+  end
 end
 return {present, waiting, pending, mine}
 """

@@ -12,7 +12,7 @@ from fixtures.scenarios import curl
 from fixtures.topology import ATTACKER, DECOY, Plan
 from tests.support.browser import Browser
 from tests.support.live import System
-from tests.test_monitoring import exposed_names, names_of_dashboard, names_of_rules
+from tests.test_monitoring import exposed_names, wanted_of_service
 
 pytestmark = [
     pytest.mark.netns,
@@ -68,7 +68,7 @@ def test_an_attack_is_seen_by_whoever_looks(system: System, tmp_path: Path) -> N
             assert peeltap.status()["page"]["viewers"] == 1
             # What is shipped for Prometheus and Grafana asks for nothing that is not there.
             text = system.host.run(["curl", "--silent", f"http://{METRICS}/metrics"]).decode()
-            assert names_of_rules() | names_of_dashboard() <= exposed_names(text)
+            assert wanted_of_service() <= exposed_names(text)
             assert peeltap.stop() == 0
             browser.until("document.querySelector('#link').innerText.includes('no connection')")
         assert [line for line in peeltap.log() if line["level"] != "info"] == []

@@ -38,6 +38,9 @@ REFUSED: dict[str, dict[str, Any]] = {
     "a half worker": {"workers": 1.5},
     "metrics for everybody": {"metrics": {"listen": "0.0.0.0:9469"}},
     "metrics without a place": {"metrics": {}},
+    "metrics of workers for everybody": {
+        "metrics": {"listen": "127.0.0.1:9469", "workers": "0.0.0.0:9470"}
+    },
     "a level that is none": {"log": {"level": "loud"}},
     "checkpoints without a pause": {"state": {"checkpoint_seconds": 0}},
     "a directory that is a number": {"state": {"directory": 5}},
@@ -50,6 +53,36 @@ REFUSED: dict[str, dict[str, Any]] = {
 def test_what_cannot_be_is_refused(data: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         ServiceSections.model_validate(data)
+
+
+OWN: list[tuple[dict[str, Any], str, str | None]] = [
+    ({}, "/var/lib/peeltap/workers.sock", None),
+    ({"state": {"directory": "/s"}}, "/s/workers.sock", None),
+    ({"control": {"workers": "/run/w.sock"}}, "/run/w.sock", None),
+    ({"metrics": {"listen": "127.0.0.1:1"}}, "/var/lib/peeltap/workers.sock", "127.0.0.1:1"),
+    (
+        # A sensor has that address.
+        {"metrics": {"listen": "127.0.0.1:1"}, "capture": {"interface": "br1"}},
+        "/var/lib/peeltap/workers.sock",
+        None,
+    ),
+    (
+        {
+            "metrics": {"listen": "127.0.0.1:1", "workers": "[::1]:2"},
+            "capture": {"interface": "br1"},
+        },
+        "/var/lib/peeltap/workers.sock",
+        "[::1]:2",
+    ),
+]
+
+
+@pytest.mark.parametrize(("data", "control", "listen"), OWN)
+def test_workers_are_asked_elsewhere(
+    data: dict[str, Any], control: str, listen: str | None
+) -> None:
+    whole = ServiceSections.model_validate(data)
+    assert (whole.workers_socket, whole.workers_metrics) == (Path(control), listen)
 
 
 @pytest.mark.parametrize(

@@ -15,12 +15,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
-    """Return as soon as `condition` holds."""
+def until(
+    condition: Callable[[], object], what: str, seconds: float = 120, rest: float = 0.01
+) -> None:
+    """Return as soon as `condition` holds; it is looked at after each `rest`, in seconds."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(0.01)
+        time.sleep(rest)
 
 
 def free_port(kind: int = socket.SOCK_STREAM) -> int:

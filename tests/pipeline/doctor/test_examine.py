@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,8 +16,9 @@ import pytest
 from fixtures.netns import Lab, Namespace, wait_until
 from pipeline import config, config_check
 from pipeline.control import Client, ControlError
-from pipeline.doctor.examine import directories, examine, fly
+from pipeline.doctor.examine import directories, examine, fly, load
 from pipeline.doctor.finding import Finding
+from tests.support.programs import Program, free_port, redis_server
 
 ROOT = Path(__file__).parents[3]
 PEELTAP = Path(sys.executable).with_name("peeltap")
@@ -52,6 +54,66 @@ def test_where_the_service_writes(tmp_path: Path) -> None:
         "control socket": tmp_path,
         "events: events.json": tmp_path,
     }
+
+
+WORKERS = """
+events: {{redis: {{url: "redis://127.0.0.1:{port}", partitions: 4, timeout_seconds: 5}}}}
+flows: {{redis: {{url: "redis://127.0.0.1:{port}"}}}}
+sinks: [{{file: events.json}}]
+state: {{directory: state}}
+metrics: {{listen: "127.0.0.1:{listen}"}}
+"""
+
+
+@pytest.mark.tool("redis-server")
+def test_of_workers_redis_is_looked_at_and_nothing_of_a_capture(
+    tmp_path: Path, server: Program, port: int
+) -> None:
+    path = tmp_path / "workers.yaml"
+    path.write_text(WORKERS.format(port=port, listen=free_port()))
+    whole = load(str(path))
+    found = examine(whole)
+    assert _states(found, "fail") == set()
+    assert {one.topic for one in found} == {
+        *("service", "clock", "directories", "redis", "inbox", "metrics")
+    }
+    [told] = [one for one in found if one.topic == "redis"]
+    assert told.text.startswith(f"events.redis and flows.redis: redis://127.0.0.1:{port} answers")
+    server.kill()
+    assert _states(examine(whole), "fail") == {"redis"}
+
+
+@pytest.mark.netns
+@pytest.mark.tool("redis-server")
+def test_of_a_sensor_redis_page_and_metrics_are_looked_at() -> None:
+    port, taken, listen = 6390, 8470, 9469
+    more = f"""
+suricata: {{eve_redis: {{port: {port}}}}}
+events: {{redis: {{url: "redis://127.0.0.1:{port}"}}}}
+flows: {{redis: {{url: "redis://127.0.0.1:{port}"}}}}
+page: {{listen: "127.0.0.1:{taken}", token: {{file: token}}}}
+metrics: {{listen: "127.0.0.1:{listen}"}}
+"""
+    with (
+        _host(more) as (lab, host, path),
+        host.entered(),
+        redis_server(lab.directory, port),
+        socket.create_server(("127.0.0.1", taken)),
+    ):
+        found = examine(_whole(path), test_rules=False)
+        (lab.directory / "token").write_text("0123456789abcdef")
+        (lab.directory / "token").chmod(0o640)
+        later = examine(_whole(path), test_rules=False)
+    told = {(one.topic, one.state): one.text for one in found}
+    assert told["page", "fail"].startswith(f"page.listen: 127.0.0.1:{taken} cannot be listened on")
+    assert [one for one in found if "token cannot be read" in one.text]
+    assert told["metrics", "ok"] == f"127.0.0.1:{listen} is free to listen on"
+    redis = [one.text for one in found if one.topic == "redis"]
+    assert [text for text in redis if "which Suricata writes to, is the same" in text]
+    assert ("inbox", "ok") in told
+    assert [one.text for one in later if one.topic == "page" and one.state == "ok"] == [
+        f"its token is in the file {lab.directory / 'token'}"
+    ]
 
 
 @contextmanager

@@ -20,6 +20,7 @@ WELL: dict[str, Any] = {
     "suricata": {"state": "ready", "rules": {"loaded": 5, "failed": 0}, "stats": {}},
     "events": {"state": "running", "lag_seconds": 0.4, "sinks": {"events.json": {}}},
     "store": {},
+    "flows": {},
     "checkpoint": {},
 }
 
@@ -38,8 +39,40 @@ OFF: list[tuple[tuple[str, ...], Any, str, str]] = [
     (("events", "trouble"), "eve.json cannot be read", "fail", "cannot be read"),
     (("events", "sinks"), {"e.json": {"trouble": "disk full"}}, "fail", "e.json: disk full"),
     (("events", "lag_seconds"), 90.0, "warn", "90 s late"),
-    (("store", "error"), "disk full", "fail", "disk full"),
+    (("store", "trouble"), "disk full", "fail", "disk full"),
+    (("flows", "trouble"), "redis: no answer", "fail", "no answer"),
 ]
+
+
+WORKERS: dict[str, Any] = {
+    "service": {"state": "running", "uptime_seconds": 12.4, "pid": 77, "mode": "workers"},
+    "workers": [{"worker": 1, "up": True}, {"worker": 2, "up": False}],
+    "group": {"partitions": 16, "held": 8},
+    "complaints": [],
+    "events": {"lag_seconds": 0.4},
+    "store": {"trouble": None},
+}
+
+OFF_WORKERS: list[tuple[str, Any, str, str]] = [
+    ("workers", [{"worker": 1, "up": False}], "fail", "none is up"),
+    ("complaints", ["worker 2 has ended"], "warn", "worker 2 has ended"),
+    ("events", {"trouble": "redis: no answer"}, "fail", "no answer"),
+    ("store", {"trouble": "redis: no answer"}, "fail", "no answer"),
+]
+
+
+def test_workers_that_are_well() -> None:
+    assert [(one.topic, one.state) for one in _findings(WORKERS)] == [
+        *(("service", "ok"), ("workers", "ok"), ("events", "ok"))
+    ]
+    assert _findings(WORKERS)[1].text == "1 of 2 are up, with 8 of 16 partitions"
+
+
+@pytest.mark.parametrize(("key", "value", "state", "words"), OFF_WORKERS)
+def test_workers_that_are_not(key: str, value: Any, state: str, words: str) -> None:
+    [found] = _bad({**WORKERS, key: value})
+    assert (found.state, words in found.text) == (state, True)
+    assert found.remedy
 
 
 def _findings(status: dict[str, Any]) -> list[Finding]:
@@ -97,3 +130,5 @@ def test_a_service_that_does_not_answer_us() -> None:
 @pytest.mark.parametrize("odd", [None, 3, "x", [], {}])
 def test_answers_of_another_version_are_not_judged(odd: Any) -> None:
     assert all(one.text for one in _findings(dict.fromkeys(WELL, odd)))
+    told = {**dict.fromkeys(WORKERS, odd), "service": {"mode": "workers"}}
+    assert all(one.text for one in _findings(told))

@@ -109,13 +109,19 @@ def test_a_stream_may_be_kept_and_be_begun_at_its_end(port: int) -> None:
     kept = {"mode": "stream", "partitions": 1, "delete": False}
     one = source(port, **kept)
     assert len(take(one, 10)) == 10
+    # What stays does not wait.
+    push(port, load(4), mode="stream")
+    one._hold_at = 0
+    one.look()
+    assert (one.status()["waiting"], one.status()["pending"]) == (4, 0)
+    assert len(take(one, 4)) == 4
     late = source(port, **kept, group="late", from_end=True)
     one.close()
     assert late.read(1 << 14, 0) is None
     push(port, load(3), mode="stream")
     assert len(take(late, 3)) == 3
     server = redis.Redis("127.0.0.1", port)
-    assert server.xlen("suricata") == 13
+    assert server.xlen("suricata") == 17
     assert server.xpending("suricata", "late")["pending"] == 0
 
 
