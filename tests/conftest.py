@@ -4,6 +4,10 @@
 @pytest.mark.tool("tshark")         runs the programs named; with a slash, needs that file
 @pytest.mark.netns                  makes network namespaces, as root
 @pytest.mark.vm                     boots a virtual machine
+
+Hypothesis has two profiles. `ci`, the default, draws the same bounded set of examples every time,
+so that a change is judged by its own effect. `PEELTAP_HYPOTHESIS=thorough` draws many new ones; it
+is the one to run before a release and after a change to the engine.
 """
 
 from __future__ import annotations
@@ -14,11 +18,31 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 # A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits
 # that: the tests of Ctrl-C would wait for ever.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Neither judges time: a busy machine is no failure. Here, before any test is imported: settings of
+# a test's own take the rest from the profile that is loaded then.
+settings.register_profile(
+    "ci",
+    max_examples=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.register_profile(
+    "thorough",
+    max_examples=2_000,
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile(os.environ.get("PEELTAP_HYPOTHESIS", "ci"))
 
 
 def _lacks(item: pytest.Item) -> str | None:
