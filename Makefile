@@ -8,7 +8,7 @@ CARGO := cargo
 MANIFEST := --manifest-path core/Cargo.toml
 PYTHON_SOURCES := pipeline reassembly suricata tap diversion fixtures tests bench
 # More than cores: tests that drive devices and programs mostly wait for them.
-PYTEST_WORKERS ?= 3
+PYTEST_WORKERS ?= 4
 # For each fuzz target.
 FUZZ_SECONDS ?= 5
 
@@ -28,10 +28,10 @@ check: ## linters and type checkers
 	@scripts/setup.sh test
 	ruff check .
 	ruff format --check .
-	mypy
 	$(CARGO) fmt $(MANIFEST) --check
-	$(CARGO) clippy $(MANIFEST) --all-targets --quiet -- -D warnings
-	$(CARGO) clippy $(MANIFEST) --features python --quiet -- -D warnings
+# Both at once: mypy keeps one processor busy and no more.
+	mypy & typed=$$!; $(CARGO) clippy $(MANIFEST) --all-targets --features python --quiet -- -D warnings \
+	  || linted=$$?; wait $$typed && exit $${linted:-0}
 	lint-imports --no-cache
 	@if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; else echo 'shellcheck is not installed: left out'; fi
 

@@ -36,12 +36,13 @@ if [[ -n ${FUZZ_SANITIZER:-} ]]; then
 fi
 host="$(rustc "${toolchain[@]}" --version --verbose | sed -n 's/^host: //p')"
 if [[ ${targets[*]} != eve ]]; then
-    # What `cargo fuzz` passes, which so works here too and need not be installed. With --target they
-    # bind the targets alone, not build scripts.
+    # What `cargo fuzz` passes, which so works here too and need not be installed; but for its one
+    # codegen unit, which keeps all processors but one idle. With --target they bind the targets alone,
+    # not build scripts.
     flags=(-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters
         -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares
-        --cfg fuzzing -Cdebug-assertions -Coverflow-checks -Ccodegen-units=1 "${sanitizer[@]}")
+        --cfg fuzzing -Cdebug-assertions -Coverflow-checks "${sanitizer[@]}")
     RUSTFLAGS="${flags[*]}" cargo "${toolchain[@]}" build --release --bins --target "$host" --quiet
 fi
 

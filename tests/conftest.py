@@ -4,6 +4,10 @@
 @pytest.mark.tool("tshark")         runs the programs named; with a slash, needs that file
 @pytest.mark.netns                  makes network namespaces, as root
 @pytest.mark.vm                     boots a virtual machine
+
+Hypothesis has two profiles. `ci`, the default, draws the same bounded set of examples every time,
+so that a change is judged by its own effect. `PEELTAP_HYPOTHESIS=thorough` draws many new ones; it
+is the one to run before a release and after a change to the engine.
 """
 
 from __future__ import annotations
@@ -19,12 +23,16 @@ from hypothesis import HealthCheck, settings
 
 from tests.support.programs import Program, free_port, redis_server
 
-# `ci`, the default, draws the same bounded set of examples every time, so that a change is judged
-# by its own effect. `PEELTAP_HYPOTHESIS=thorough` draws many new ones; it is the one to run before
-# a release and after a change to the engine. Neither judges time: a busy machine is no failure.
+# A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits
+# that: the tests of Ctrl-C would wait for ever.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# Neither judges time: a busy machine is no failure. Here, before any test is imported: settings of
+# a test's own take the rest from the profile that is loaded then.
 settings.register_profile(
     "ci",
-    max_examples=100,
+    max_examples=50,
     derandomize=True,
     database=None,
     deadline=None,
@@ -38,11 +46,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile(os.environ.get("PEELTAP_HYPOTHESIS", "ci"))
-
-# A shell starts what it puts in the background with Ctrl-C ignored, and every child inherits
-# that: the tests of Ctrl-C would wait for ever.
-if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def _lacks(item: pytest.Item) -> str | None:

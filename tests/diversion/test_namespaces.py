@@ -31,7 +31,8 @@ def live(request: pytest.FixtureRequest) -> Iterator[Live]:
     started = []
 
     def start(name: str) -> subprocess.Popen[str]:
-        argv = [sys.executable, "-m", "tests.diversion.test_namespaces", name]
+        # Whoever was started by nohup ignores the signal, and so would all its children.
+        argv = ["env", "--default-signal=HUP", sys.executable, "-m", __name__, name]
         if request.param == "as an ordinary user":
             argv = ordinary.command(argv)
         pipe = subprocess.PIPE
