@@ -58,8 +58,10 @@ say = lambda level, text: print(text, file=sys.stderr, flush=True)
 kept = open_state(state)
 source = FileSource(place / "eve.json", kept, notice=lambda text: say(0, text))
 outbound = open_outbound(whole.sinks, state, kept, rereads=True, say=say)
-# Two seconds are longer than a life here: each kill would begin anew.
+# The seconds that these take are longer than a life here: each kill would begin anew.
 outbound.spool._spill_seconds = 0.1
+for one in outbound._deliveries:
+    one._flush_seconds = 0.1
 relay = Relay(source, Enricher(MemoryStore(), wait_events=0), outbound, commit_seconds=0.1, say=say)
 stop = threading.Event()
 threading.Thread(target=lambda: (sys.stdin.read(), stop.set()), daemon=True).start()
