@@ -1,4 +1,4 @@
-"""What a store puts into the core is what it takes out again; which events find it: `test_blocks`."""
+"""What a store puts into the core it takes out again; which events find it: `test_blocks`."""
 
 from __future__ import annotations
 
