@@ -24,6 +24,7 @@ from typing import Final, Literal, NamedTuple, Protocol, Self
 
 from peeltap_core import FlowIndex
 
+from . import core_index
 from .records import (
     Endpoints,
     FlowRecord,
@@ -79,11 +80,6 @@ class FlowStore(Protocol):
     @property
     def version(self) -> int:
         """Changes whenever a lookup may answer differently than before."""
-        ...
-
-    @property
-    def index(self) -> FlowIndex | None:
-        """Records that the core has, too: what it finds, `lookup` finds as well."""
         ...
 
     def add(self, record: FlowRecord) -> None:
@@ -203,18 +199,6 @@ def _listed(known: FlowRecord | list[FlowRecord] | None) -> Sequence[FlowRecord]
     return known if isinstance(known, list) else (known,)
 
 
-@contextmanager
-def collector_paused() -> Iterator[None]:
-    """Without garbage collection inside: for what makes many lasting values and no cycles."""
-    collecting = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collecting:
-            gc.enable()
-
-
 class MemoryStore:
     """Flow records in memory, at most `max_records`: the one that came first leaves first."""
 
@@ -257,8 +241,7 @@ class MemoryStore:
                 insort(known, record, key=_start)
             else:
                 index[ends] = sorted((known, record), key=_start)
-        if record.proto == "TCP":
-            _put(self._core, record)
+        core_index.put(self._core, record)
         self._version += 1
         if len(self._records) > self._max:
             oldest = next(iter(self._records))
@@ -269,10 +252,15 @@ class MemoryStore:
         """Keep all of `records`; how many there were."""
         count = 0
         # Records hold no cycles; the collector would only walk them again and again.
-        with collector_paused():
+        collecting = gc.isenabled()
+        gc.disable()
+        try:
             for record in records:
                 self.add(record)
                 count += 1
+        finally:
+            if collecting:
+                gc.enable()
         return count
 
     def _forget(self, record: FlowRecord) -> None:
@@ -285,7 +273,7 @@ class MemoryStore:
                     index[ends] = known[0]
             else:
                 del index[ends]
-            self._core.remove(record, ends)
+        core_index.remove(self._core, record)
 
     def lookup(
         self,
@@ -345,26 +333,6 @@ class MemoryStore:
         tb: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def _put(index: FlowIndex, record: FlowRecord) -> None:
-    keys = keys_of(record)
-    if len(keys) > 1:
-        # Which of its tuples an event carries, the core does not tell.
-        for ends, _ in keys:
-            index.put_odd(record, ends)
-        return
-    index.put(
-        record,
-        record.observed,
-        record.true,
-        record.id,
-        record.vlan,
-        record.start,
-        record.end,
-        record.codecs,
-        record.verdict,
-    )
 
 
 _LOOKUP: Final = """
