@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -92,3 +93,25 @@ def test_what_has_no_addresses_is_not_kept() -> None:
 def test_lines_are_counted() -> None:
     for data in (b"", b"a", b"a\n", b"\n\n", b"a\nb" * 1000):
         assert count_lines(data) == data.count(b"\n")
+
+
+def test_one_thread_may_put_while_another_corrects() -> None:
+    index, record = FlowIndex(), object()
+    put(index, record)
+    known = KnownEvents(index)
+    known.allow("alert")
+    ended = threading.Event()
+
+    def change() -> None:
+        for number in range(2000):
+            other = object()
+            put(index, other, observed=("172.16.23.1", number, "172.16.23.2", 1))
+            index.remove(other, ("172.16.23.1", number, "172.16.23.2", 1))
+        ended.set()
+
+    thread = threading.Thread(target=change)
+    thread.start()
+    while not ended.is_set():
+        assert known.correct(LINE, 0)[0] == CORRECTED
+    thread.join()
+    assert len(index) == 1

@@ -1,6 +1,7 @@
 //! Corrected events for Python: blocks of lines, and the records that they are corrected by.
 
 use std::net::IpAddr;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use pyo3::prelude::*;
 use pyo3::pybacked::PyBackedStr;
@@ -33,9 +34,18 @@ pub fn count_lines(data: &[u8]) -> usize {
 }
 
 /// See the stub.
-#[pyclass]
+///
+/// One thread puts while another corrects. The interpreter may change threads while arguments are
+/// read, so it is locked for what is done without Python alone.
+#[pyclass(frozen)]
 #[derive(Default)]
-pub struct FlowIndex(Flows<Token>);
+pub struct FlowIndex(Mutex<Flows<Token>>);
+
+impl FlowIndex {
+    fn flows(&self) -> MutexGuard<'_, Flows<Token>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 #[pymethods]
 impl FlowIndex {
@@ -45,12 +55,12 @@ impl FlowIndex {
     }
 
     fn __len__(&self) -> usize {
-        self.0.len()
+        self.flows().len()
     }
 
     #[expect(clippy::too_many_arguments, reason = "a record, flat")]
     fn put(
-        &mut self,
+        &self,
         record: Py<PyAny>,
         observed: Tuple,
         truth: Option<Tuple>,
@@ -68,10 +78,10 @@ impl FlowIndex {
         // Python's integers have no end.
         let (Ok(vlan), Ok(start), Ok(end)) = (vlan.extract(), start.extract(), end.extract())
         else {
-            return self.0.keep_odd(key, token);
+            return self.flows().keep_odd(key, token);
         };
         if truth == Some(None) {
-            return self.0.keep_odd(key, token);
+            return self.flows().keep_odd(key, token);
         }
         let codecs: Vec<&str> = codecs.iter().map(|codec| &**codec).collect();
         let facts = Facts {
@@ -83,23 +93,23 @@ impl FlowIndex {
             codecs: &codecs,
             verdict: &verdict,
         };
-        self.0.keep(key, &facts, token);
+        self.flows().keep(key, &facts, token);
     }
 
-    fn put_odd(&mut self, record: Py<PyAny>, observed: Tuple) {
+    fn put_odd(&self, record: Py<PyAny>, observed: Tuple) {
         if let Some(key) = ends(&observed) {
-            self.0.keep_odd(key, Token(record));
+            self.flows().keep_odd(key, Token(record));
         }
     }
 
-    fn remove(&mut self, record: &Bound<'_, PyAny>, observed: Tuple) {
+    fn remove(&self, record: &Bound<'_, PyAny>, observed: Tuple) {
         if let Some(key) = ends(&observed) {
-            self.0.forget(key, |token| token.0.is(record));
+            self.flows().forget(key, |token| token.0.is(record));
         }
     }
 
-    fn clear(&mut self) {
-        self.0.clear();
+    fn clear(&self) {
+        self.flows().clear();
     }
 }
 
@@ -193,10 +203,11 @@ impl KnownEvents {
         self.out.clear();
         let place = file.map(|file| (file, offset));
         let at = at.min(data.len());
-        let mut flows = self.flows.borrow_mut(py);
+        let mut flows = self.flows.get().flows();
         let (at, lines) = self
             .known
-            .correct(&mut flows.0, data, at, place, &mut self.out);
+            .correct(&mut flows, data, at, place, &mut self.out);
+        drop(flows);
         (PyBytes::new(py, &self.out), at, lines)
     }
 
