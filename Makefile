@@ -10,7 +10,7 @@ PYTHON_SOURCES := pipeline reassembly suricata tap diversion fixtures tests benc
 # More than cores: tests that drive devices and programs mostly wait for them.
 PYTEST_WORKERS ?= 4
 # For each fuzz target.
-FUZZ_SECONDS ?= 5
+FUZZ_SECONDS ?= 3
 
 .PHONY: help setup demo check test test-rust fuzz test-python test-vm bench bench-live bench-events bench-proxy bench-setup soak agent coverage fixtures clean
 
