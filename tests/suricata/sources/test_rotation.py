@@ -318,7 +318,8 @@ def test_a_rotation_between_any_two_calls_of_the_kernel_loses_nothing(
         assert reader.said == []
         assert reader.lines == writer.lines
     assert moment > 8
-    assert len(list(Path("/proc/self/fd").iterdir())) == open_files
+    # What other tests left to the collector may go meanwhile.
+    assert len(list(Path("/proc/self/fd").iterdir())) <= open_files
 
 
 def rotate(writer: Writer, kind: str, times: int) -> None:
