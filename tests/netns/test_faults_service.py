@@ -60,7 +60,9 @@ def test_the_clock_is_stepped(
     step.write_bytes(bytes(8))
     monkeypatch.setenv("LD_PRELOAD", str(library))
     monkeypatch.setenv("CLOCK_OFFSET", str(step))
-    trial = service()
+    # It would give up connections that look an hour old to it, whenever it happens to look.
+    patient = {f"flow-timeouts.tcp.{state}": 86_400 for state in ("new", "established")}
+    trial = service(suricata={"extra": patient})
     monkeypatch.undo()
     pid = trial.suricata_pid()
     with trial.kept() as kept:
@@ -69,7 +71,8 @@ def test_the_clock_is_stepped(
             with step.open("r+b") as file:
                 file.write((hours * 3600).to_bytes(8, "little", signed=True))
             kept.ask()
-            trial.all_seen(trial.burst(5))
+            # One that Suricata was looking at as its clock moved may be lost to it.
+            trial.sees(5)
             trial.adds_up()
             assert hours_off(trial) == hours, "the service lives by the stepped clock"
         wait_until(lambda: trial.alerts()[kept.port] >= 4, "all alerts of the old connection")

@@ -106,12 +106,12 @@ class Peeltap:
 
     def status(self) -> dict[str, Any]:
         """What the control socket answers."""
-        with Client(self.socket) as client:
+        with Client(self.socket, 60) as client:
             return client.ask("status")
 
     def ask(self, command: str) -> dict[str, Any]:
         """Any command's answer."""
-        with Client(self.socket) as client:
+        with Client(self.socket, 60) as client:
             return client.ask(command)
 
     def wait(
