@@ -82,6 +82,10 @@ class Generation:
             at.skipping,
         )
 
+    def is_file(self, status: os.stat_result) -> bool:
+        """Whether this is the file of `status`, whatever it is called."""
+        return (status.st_dev, status.st_ino) == (self.device, self.inode)
+
     def is_at(self, position: Position) -> bool:
         """Whether this is where the file was left, with what was read before it."""
         return self.offset == position.offset and Print.of(self._window) == position.window

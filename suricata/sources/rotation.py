@@ -162,10 +162,7 @@ class Rotating:
         except OSError as error:
             raise SourceError(f"{self.path} cannot be read ({error.strerror})") from error
         current = self._open[-1] if self._open else None
-        if current is not None and (status.st_dev, status.st_ino) == (
-            current.device,
-            current.inode,
-        ):
+        if current is not None and current.is_file(status):
             return
         fd = open_file(self.path)
         if fd is None:
@@ -178,7 +175,8 @@ class Rotating:
             return
         self.rotations += 1
         for look in range(1, _MAX_LOOKS + 1):
-            if self._replace(current, fd, now, as_it_is=look == _MAX_LOOKS):
+            # The last one: an earlier look may have found that it was emptied, and begun it anew.
+            if self._replace(self._open[-1], fd, now, as_it_is=look == _MAX_LOOKS):
                 return
             # Rotated again already: of the files found some came before `fd`, some after.
             fd = open_file(self.path)
@@ -335,7 +333,7 @@ class Rotating:
             status = self.path.stat()
         except FileNotFoundError:
             return False
-        return (status.st_dev, status.st_ino) == (generation.device, generation.inode)
+        return generation.is_file(status)
 
     # Siblings.
 

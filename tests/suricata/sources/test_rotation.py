@@ -283,7 +283,7 @@ def test_the_history_from_before_the_first_start_is_not_read(
     assert reader.read() == writer.lines[5:]
 
 
-@pytest.mark.parametrize("kind", ["rename", "copytruncate"])
+@pytest.mark.parametrize("kind", ["rename", "copytruncate", "both"])
 @pytest.mark.parametrize("while_away", [False, True])
 @pytest.mark.parametrize(("earlier", "at_once"), [(0, 1), (0, 2), (1, 1), (3, 1), (3, 2)])
 def test_a_rotation_between_any_two_calls_of_the_kernel_loses_nothing(

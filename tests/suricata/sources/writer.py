@@ -69,5 +69,11 @@ class Writer:
         os.truncate(self.path, 0)
         self._touch(self.path)
 
+    def both(self) -> None:
+        """One after the other."""
+        self.copytruncate()
+        self.append(5)
+        self.rename()
+
     def close(self) -> None:
         self._file.close()
